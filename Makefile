@@ -1,0 +1,31 @@
+# Every target is three lines at most; longer work lives in e2e/tools. CI calls the same targets.
+export CARGO ?= cargo
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint generate setup clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: ## Build, start the operator and two auth servers on config/samples, and print a URL to log in at
+	@e2e/tools/install build
+	$(CARGO) build --workspace --bins
+	@exec "$${CARGO_TARGET_DIR:-target}/debug/nauthera-operator" dev config/samples
+
+test: ## Install what is missing and run every test on real parts; ends with a summary
+	@e2e/tools/install test
+	@e2e/tools/test
+
+lint: ## Check formatting, lints (warnings are errors) and the syntax of scripts
+	@e2e/tools/install build
+	@e2e/tools/lint
+
+generate: ## Rewrite the generated files that tests compare with their sources
+	@e2e/tools/install build
+	@e2e/tools/generate
+
+setup: ## Install everything that `make test` needs, and run nothing
+	@e2e/tools/install test
+
+clean: ## Remove what was built or installed inside the checkout
+	$(CARGO) clean
+	rm -rf e2e/relying-parties/node_modules e2e/relying-parties/.venv
