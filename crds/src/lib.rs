@@ -1,1 +1,32 @@
-//! Placeholder.
+//! The Kubernetes API of Nauthera: the custom resources `AuthServer`, `Realm` and `Client` of group
+//! `auth.nauthera.io`.
+//!
+//! One file for each kind holds its spec, its status, the documentation of every field and the CEL
+//! rules beside the fields. The manifests, the reference page and the offline check are all made
+//! from those; nothing here talks to a cluster.
+
+pub mod auth_server;
+mod cel;
+pub mod client;
+pub mod conditions;
+pub mod duration;
+pub mod realm;
+pub mod reference;
+mod schema;
+pub mod status;
+pub mod text;
+
+pub use auth_server::{AuthServer, AuthServerSpec, AuthServerStatus};
+pub use client::{Client, ClientSpec, ClientStatus};
+pub use duration::Duration;
+pub use realm::{Realm, RealmSpec, RealmStatus};
+
+/// API group of every kind.
+pub const GROUP: &str = "auth.nauthera.io";
+
+/// API version of every kind.
+pub const VERSION: &str = "v1alpha1";
+
+/// Annotation that freezes an object: while its value is `true`, nothing is written for it and its
+/// last compiled version keeps being served.
+pub const PAUSED_ANNOTATION: &str = "auth.nauthera.io/paused";
