@@ -6,7 +6,9 @@
 //! Password hashing is done by the caller, between two calls of the core.
 
 pub mod config;
+pub mod front_channel;
 pub mod id;
+pub mod login;
 pub mod person;
 pub mod revocation;
 pub mod secret;
