@@ -1,0 +1,4 @@
+//! Tests of the whole: structure of the workspace, custom resources on a real API server, and the
+//! path from a folder of YAML to a person logged in. `make test` provides the real parts they need.
+
+mod layering;
