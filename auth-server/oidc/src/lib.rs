@@ -5,7 +5,6 @@
 //! [`Timestamp`] that a caller passes), owns no randomness, and knows no web framework, no SQL and no Kubernetes.
 //! Password hashing is done by the caller, between two calls of the core.
 
-pub mod claims_request;
 pub mod config;
 pub mod front_channel;
 pub mod id;
