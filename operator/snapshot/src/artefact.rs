@@ -1,0 +1,191 @@
+//! The artefact: manifest and shards together, the whole committed configuration of a fleet.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use oidc::config::Resource;
+use oidc::id::RealmId;
+
+use crate::hash::Hash;
+use crate::id::ResourceId;
+use crate::manifest::{Counts, Head, Manifest, ManifestError};
+use crate::shard::{Entry, Refusal, Shard, ShardError, Tombstone, shard_file};
+use crate::wire;
+
+/// File name and data key of the manifest.
+pub const MANIFEST_FILE: &str = "manifest.json";
+
+/// A committed configuration with everything that the next decision needs to know about the past: since when each
+/// version is served, which former versions are kept, what servers refused, which realms are gone.
+#[derive(Clone, Debug)]
+pub struct Artefact {
+    manifest: Manifest,
+    shards: BTreeMap<u8, Arc<Stored>>,
+}
+
+/// A shard with its file.
+#[derive(Clone, Debug)]
+pub(crate) struct Stored {
+    pub(crate) shard: Shard,
+    pub(crate) file: Vec<u8>,
+    pub(crate) hash: Hash,
+}
+
+impl Stored {
+    pub(crate) fn new(number: u8, shard: Shard) -> Result<Self, ShardError> {
+        let file = shard.encode(number)?;
+        let hash = Hash::of(&file);
+        Ok(Self { shard, file, hash })
+    }
+}
+
+/// Equal manifests name equal shards.
+impl PartialEq for Artefact {
+    fn eq(&self, other: &Self) -> bool {
+        self.manifest == other.manifest
+    }
+}
+
+/// Why files are not a configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ArtefactError {
+    /// There is no manifest.
+    #[error("there is no {MANIFEST_FILE}")]
+    NoManifest,
+    /// The manifest is refused.
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+    /// The manifest names a shard that is not there (yet).
+    #[error("shard {number} is missing")]
+    MissingShard {
+        /// The shard.
+        number: u8,
+    },
+    /// A shard file is not what the manifest says.
+    #[error("shard {number} does not have the hash that the manifest gives")]
+    WrongShardHash {
+        /// The shard.
+        number: u8,
+    },
+    /// A shard cannot be read.
+    #[error("shard {number} cannot be read")]
+    Shard {
+        /// The shard.
+        number: u8,
+        /// Why.
+        #[source]
+        source: ShardError,
+    },
+    /// Shards and manifest belong to different configurations.
+    #[error("the shards are not the content that the manifest gives")]
+    WrongContent,
+}
+
+impl Artefact {
+    /// Assembles a manifest and its shards, which must agree.
+    pub(crate) fn assemble(manifest: Manifest, shards: BTreeMap<u8, Arc<Stored>>) -> Self {
+        Self { manifest, shards }
+    }
+
+    /// The manifest.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// The position.
+    pub fn head(&self) -> Head {
+        self.manifest.head
+    }
+
+    /// All resources in order of their names.
+    pub fn entries(&self) -> BTreeMap<&ResourceId, &Entry> {
+        self.shards.values().flat_map(|stored| &stored.shard.entries).collect()
+    }
+
+    /// One resource.
+    pub fn entry(&self, id: &ResourceId) -> Option<&Entry> {
+        self.shards.get(&id.shard())?.shard.entries.get(id)
+    }
+
+    /// The current version of a resource as a value; `None` when there is none or when its bytes are not valid.
+    pub fn resource(&self, id: &ResourceId) -> Option<Resource> {
+        wire::decode(id, &self.entry(id)?.current).ok()
+    }
+
+    /// What servers refused of a resource, as long as the same version is wanted.
+    pub fn refusal(&self, id: &ResourceId) -> Option<&Refusal> {
+        self.shards.get(&id.shard())?.shard.refused.get(id)
+    }
+
+    /// Realms that are gone.
+    pub fn tombstones(&self) -> impl Iterator<Item = (RealmId, &Tombstone)> {
+        let all = self.shards.values().flat_map(|stored| &stored.shard.tombstones);
+        all.map(|(realm, tombstone)| (*realm, tombstone))
+    }
+
+    pub(crate) fn stored(&self, number: u8) -> Option<&Arc<Stored>> {
+        self.shards.get(&number)
+    }
+
+    /// The files, by name: shards first, the manifest last, which is the order to write them in.
+    pub fn to_files(&self) -> Vec<(String, Vec<u8>)> {
+        let shards = self.shards.iter();
+        let mut files: Vec<_> = shards
+            .map(|(number, stored)| (shard_file(*number, stored.hash), stored.file.clone()))
+            .collect();
+        files.push((MANIFEST_FILE.to_owned(), self.manifest.encode()));
+        files
+    }
+
+    /// Reads and verifies files. Files that the manifest does not name are ignored: they are a former configuration's.
+    /// Whether a server may serve the result is for [`Manifest::check`] to say.
+    pub fn from_files(files: &BTreeMap<String, Vec<u8>>) -> Result<Self, ArtefactError> {
+        let manifest = Manifest::decode(files.get(MANIFEST_FILE).ok_or(ArtefactError::NoManifest)?)?;
+        let mut shards = BTreeMap::new();
+        for (&number, &hash) in &manifest.shards {
+            let file = files
+                .get(&shard_file(number, hash))
+                .ok_or(ArtefactError::MissingShard { number })?;
+            if Hash::of(file) != hash {
+                return Err(ArtefactError::WrongShardHash { number });
+            }
+            let shard = Shard::decode(number, file).map_err(|source| ArtefactError::Shard { number, source })?;
+            let file = file.clone();
+            shards.insert(number, Arc::new(Stored { shard, file, hash }));
+        }
+        let artefact = Self { manifest, shards };
+        let entries = artefact.entries();
+        if content_of(&entries) != artefact.manifest.content || counts_of(&entries) != artefact.manifest.counts {
+            return Err(ArtefactError::WrongContent);
+        }
+        Ok(artefact)
+    }
+}
+
+impl Manifest {
+    /// The hash that [`Manifest::content`] is, over names and versions in order of the names.
+    pub fn content_of<'a>(versions: impl IntoIterator<Item = (&'a ResourceId, Hash)>) -> Hash {
+        let parts: Vec<(String, Hash)> = versions.into_iter().map(|(id, hash)| (id.to_string(), hash)).collect();
+        Hash::of_parts(
+            parts
+                .iter()
+                .flat_map(|(id, hash)| [id.as_bytes(), &hash.as_bytes()[..]]),
+        )
+    }
+}
+
+pub(crate) fn content_of(entries: &BTreeMap<&ResourceId, &Entry>) -> Hash {
+    Manifest::content_of(entries.iter().map(|(id, entry)| (*id, entry.current.version())))
+}
+
+pub(crate) fn counts_of(entries: &BTreeMap<&ResourceId, &Entry>) -> Counts {
+    let mut counts = Counts::default();
+    for id in entries.keys() {
+        match id {
+            ResourceId::Realm(_) => counts.realms += 1,
+            ResourceId::Keys(_) => counts.keys += 1,
+            ResourceId::Client(..) => counts.clients += 1,
+        }
+    }
+    counts
+}

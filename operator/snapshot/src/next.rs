@@ -1,0 +1,382 @@
+//! The step from one committed configuration to the next: a pure function of what was, what is wanted, what servers
+//! answered, and the time.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use oidc::config::Resource;
+use oidc::id::RealmId;
+use oidc::time::Timestamp;
+
+use crate::artefact::{Artefact, Stored, content_of, counts_of};
+use crate::fleet::Fleet;
+use crate::hash::Hash;
+use crate::id::ResourceId;
+use crate::manifest::{Head, Manifest, SCHEMA, ServerVersion, ShrinkGuard};
+use crate::shard::{Entry, Refusal, SHARD_COUNT, Shard, Tombstone};
+use crate::wire::{self, Payload, RESOURCE_BYTES, ResourceError};
+
+/// How long a realm that is gone is remembered.
+const TOMBSTONE_LIFETIME: Duration = Duration::from_hours(30 * 24);
+
+/// What the next configuration follows from, beside the previous one.
+#[derive(Clone, Debug)]
+pub struct Inputs {
+    /// Whose configuration it is.
+    pub fleet: Fleet,
+    /// The oldest server that may serve it.
+    pub minimum_server: ServerVersion,
+    /// Everything that shall be served. The order does not matter.
+    pub desired: Vec<Resource>,
+    /// Realms whose rows shall be deleted once the realm is gone.
+    pub erase: BTreeSet<RealmId>,
+    /// What servers answered.
+    pub acknowledgements: Acknowledgements,
+    /// A mass deletion that is being held back. What is held back belongs into `desired`.
+    pub shrink: Option<ShrinkGuard>,
+    /// The time.
+    pub now: Timestamp,
+}
+
+/// What the servers of a fleet answered.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Acknowledgements {
+    /// The replicas that people are sent to, by pod UID.
+    pub ready: BTreeSet<String>,
+    /// The last answer of each connected replica, by pod UID.
+    pub by_pod: BTreeMap<String, Acknowledgement>,
+    /// The highest position that an authenticated server ever named.
+    pub highest: Option<Head>,
+}
+
+/// What one server serves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Acknowledgement {
+    /// The position of the configuration.
+    pub head: Head,
+    /// Its content hash.
+    pub content: Hash,
+    /// What of it is not served as it says.
+    pub rejected: BTreeMap<ResourceId, Refusal>,
+}
+
+impl Acknowledgements {
+    /// How many of the ready replicas serve what was committed at `since`, or later in the same epoch.
+    pub fn serving(&self, since: Head) -> usize {
+        let serves = |pod: &&String| self.by_pod.get(*pod).is_some_and(|answer| answer.reaches(since));
+        self.ready.iter().filter(serves).count()
+    }
+
+    /// Whether there are ready replicas and all of them accepted `version` of `id`, committed at `since`.
+    pub fn accepted(&self, id: &ResourceId, version: Hash, since: Head) -> bool {
+        let accepts = |pod: &String| {
+            self.by_pod.get(pod).is_some_and(|answer| {
+                let refused = answer
+                    .rejected
+                    .get(id)
+                    .is_some_and(|refusal| refusal.version == version);
+                answer.reaches(since) && !refused
+            })
+        };
+        !self.ready.is_empty() && self.ready.iter().all(accepts)
+    }
+
+    fn refusal(&self, id: &ResourceId, version: Hash) -> Option<&Refusal> {
+        let refusals = self.by_pod.values().filter_map(|answer| answer.rejected.get(id));
+        refusals.into_iter().find(|refusal| refusal.version == version)
+    }
+}
+
+impl Acknowledgement {
+    fn reaches(&self, since: Head) -> bool {
+        self.head.epoch == since.epoch && self.head.generation >= since.generation
+    }
+}
+
+/// The next configuration, and what could not be taken into it.
+#[derive(Debug)]
+pub struct Step {
+    /// Equal to the previous one when there is nothing to write; with the same head when no content changed.
+    pub artefact: Artefact,
+    /// Resources that are not served as wanted, with the reason. Those already served keep their version.
+    pub excluded: BTreeMap<ResourceId, Exclusion>,
+}
+
+/// Why a resource was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum Exclusion {
+    /// Its shard has no room.
+    #[error("the configuration of this fleet has no room for it")]
+    FleetFull,
+    /// It would not survive the check that servers make.
+    #[error(transparent)]
+    Invalid(ResourceError),
+}
+
+impl Artefact {
+    /// The configuration that follows `previous`.
+    ///
+    /// A changed resource keeps its former version until every ready replica has accepted the new one; a version that
+    /// a server refused is replaced by the former one and is not offered again until it changes. The generation moves
+    /// only with content. A server that knows a later position than `previous` opens a new epoch.
+    pub fn next(previous: Option<&Self>, inputs: Inputs) -> Step {
+        let previous = previous.filter(|previous| previous.manifest().fleet == inputs.fleet);
+        let behind = |head: Head| inputs.acknowledgements.highest.filter(|highest| *highest > head);
+        let now_seconds = u64::try_from(inputs.now.unix_seconds()).unwrap_or(0);
+        let (reopened, following) = match previous.map(Self::head) {
+            None => {
+                let highest = inputs.acknowledgements.highest.unwrap_or(Head {
+                    epoch: 0,
+                    generation: 0,
+                });
+                let epoch = now_seconds.max(highest.epoch.saturating_add(1));
+                let generation = highest.generation.saturating_add(1);
+                (true, Head { epoch, generation })
+            }
+            Some(head) => match behind(head) {
+                Some(highest) => {
+                    let epoch = now_seconds.max(highest.epoch.max(head.epoch).saturating_add(1));
+                    let generation = highest.generation.max(head.generation).saturating_add(1);
+                    (true, Head { epoch, generation })
+                }
+                None => {
+                    let generation = head.generation.saturating_add(1);
+                    (false, Head { generation, ..head })
+                }
+            },
+        };
+        let mut excluded = BTreeMap::new();
+        let mut wanted = by_shard(inputs.desired, &mut excluded);
+        let mut shards = BTreeMap::new();
+        for number in 0..SHARD_COUNT {
+            let plan = Plan {
+                number,
+                previous: previous.and_then(|previous| previous.stored(number)),
+                epoch: previous.map_or(0, |previous| previous.head().epoch),
+                generation: following.generation,
+                wanted: wanted.remove(&number).unwrap_or_default(),
+                acknowledgements: &inputs.acknowledgements,
+                erase: &inputs.erase,
+                now: inputs.now,
+            };
+            if let Some(stored) = plan.shard(&mut excluded) {
+                shards.insert(number, stored);
+            }
+        }
+        let entries = shards
+            .values()
+            .flat_map(|stored: &Arc<Stored>| &stored.shard.entries)
+            .collect();
+        let (content, counts) = (content_of(&entries), counts_of(&entries));
+        let head = match previous {
+            Some(previous) if !reopened && previous.manifest().content == content => previous.head(),
+            _ => following,
+        };
+        let manifest = Manifest {
+            schema: SCHEMA,
+            minimum_server: inputs.minimum_server,
+            fleet: inputs.fleet,
+            head,
+            content,
+            empty: entries.is_empty(),
+            counts,
+            shrink: inputs.shrink,
+            shards: shards.iter().map(|(number, stored)| (*number, stored.hash)).collect(),
+        };
+        Step {
+            artefact: Self::assemble(manifest, shards),
+            excluded,
+        }
+    }
+}
+
+type Wanted = BTreeMap<ResourceId, Payload>;
+
+/// Encodes what is wanted, without what servers would refuse at sight. Two resources of one name are the caller's
+/// mistake; one of them wins whatever their order.
+fn by_shard(desired: Vec<Resource>, excluded: &mut BTreeMap<ResourceId, Exclusion>) -> BTreeMap<u8, Wanted> {
+    let mut shards: BTreeMap<u8, Wanted> = BTreeMap::new();
+    for resource in desired {
+        let id = ResourceId::of(&resource);
+        let payload = wire::encode(&resource);
+        if payload.bytes().len() > RESOURCE_BYTES {
+            excluded.insert(id.clone(), Exclusion::FleetFull);
+        }
+        let shard = shards.entry(id.shard()).or_default();
+        match shard.get(&id) {
+            Some(other) if other.version() <= payload.version() => {}
+            _ => {
+                shard.insert(id, payload);
+            }
+        }
+    }
+    shards
+}
+
+/// The step of one shard.
+struct Plan<'a> {
+    number: u8,
+    previous: Option<&'a Arc<Stored>>,
+    epoch: u64,
+    /// The generation that changes are committed in.
+    generation: u64,
+    wanted: Wanted,
+    acknowledgements: &'a Acknowledgements,
+    erase: &'a BTreeSet<RealmId>,
+    now: Timestamp,
+}
+
+impl Plan<'_> {
+    fn shard(mut self, excluded: &mut BTreeMap<ResourceId, Exclusion>) -> Option<Arc<Stored>> {
+        let empty = Shard::default();
+        let before = self.previous.map_or(&empty, |stored| &stored.shard);
+        let mut shard = Shard {
+            entries: BTreeMap::new(),
+            refused: BTreeMap::new(),
+            erase: self
+                .wanted
+                .keys()
+                .filter_map(realm_of)
+                .filter(|realm| self.erase.contains(realm))
+                .collect(),
+            tombstones: self.tombstones(before),
+        };
+        let mut changes = BTreeMap::new();
+        for (id, payload) in std::mem::take(&mut self.wanted) {
+            let (settled, refusal) = self.settle(&id, before);
+            let refusal = refusal.filter(|refusal| refusal.version == payload.version());
+            let is_served = settled
+                .as_ref()
+                .is_some_and(|entry| entry.current.version() == payload.version());
+            let invalid = if is_served {
+                None
+            } else {
+                wire::decode(&id, &payload).err()
+            };
+            let entry = match (is_served, refusal, invalid) {
+                (true, ..) => settled,
+                (false, Some(refusal), _) => {
+                    shard.refused.insert(id.clone(), refusal);
+                    settled
+                }
+                (false, None, Some(error)) => {
+                    excluded.entry(id.clone()).or_insert(Exclusion::Invalid(error));
+                    settled
+                }
+                (false, None, None) => {
+                    let entry = self.replace(settled.as_ref(), payload);
+                    changes.insert(id.clone(), settled);
+                    Some(entry)
+                }
+            };
+            if let Some(entry) = entry {
+                shard.entries.insert(id, entry);
+            }
+        }
+        self.fit(shard, changes, excluded)
+    }
+
+    /// What the answers make of a resource: accepted versions need no former one, refused versions give way to it.
+    fn settle(&self, id: &ResourceId, before: &Shard) -> (Option<Entry>, Option<Refusal>) {
+        let Some(entry) = before.entries.get(id) else {
+            return (None, before.refused.get(id).cloned());
+        };
+        let version = entry.current.version();
+        if let Some(refusal) = self.acknowledgements.refusal(id, version) {
+            let former = entry.former.clone().map(|former| Entry {
+                since_generation: self.generation,
+                current: former,
+                former: None,
+            });
+            return (former, Some(refusal.clone()));
+        }
+        let since = Head {
+            epoch: self.epoch,
+            generation: entry.since_generation,
+        };
+        let mut entry = entry.clone();
+        if self.acknowledgements.accepted(id, version, since) {
+            entry.former = None;
+        }
+        (Some(entry), before.refused.get(id).cloned())
+    }
+
+    /// A new version in place of what is served. The former version is the last one that servers accepted.
+    fn replace(&self, served: Option<&Entry>, payload: Payload) -> Entry {
+        let former = served.map(|entry| entry.former.as_ref().unwrap_or(&entry.current));
+        Entry {
+            since_generation: self.generation,
+            former: former.filter(|former| former.version() != payload.version()).cloned(),
+            current: payload,
+        }
+    }
+
+    fn tombstones(&self, before: &Shard) -> BTreeMap<RealmId, Tombstone> {
+        let mut tombstones = before.tombstones.clone();
+        tombstones.retain(|_, tombstone| self.now.since(tombstone.since) < TOMBSTONE_LIFETIME);
+        for (id, entry) in &before.entries {
+            if let Ok(Resource::Realm(realm)) = wire::decode(id, &entry.current)
+                && !self.wanted.contains_key(id)
+            {
+                let tombstone = Tombstone {
+                    issuer: realm.issuer.as_str().to_owned(),
+                    name: realm.name,
+                    since: self.now,
+                    erase: before.erase.contains(&realm.id),
+                };
+                tombstones.insert(realm.id, tombstone);
+            }
+        }
+        tombstones.retain(|realm, _| !self.wanted.contains_key(&ResourceId::Realm(*realm)));
+        tombstones
+    }
+
+    /// Takes changes back, the largest first, until the shard fits. What is served already stays.
+    fn fit(
+        &self,
+        mut shard: Shard,
+        changes: BTreeMap<ResourceId, Option<Entry>>,
+        excluded: &mut BTreeMap<ResourceId, Exclusion>,
+    ) -> Option<Arc<Stored>> {
+        let size = |entries: &BTreeMap<ResourceId, Entry>, id: &ResourceId| {
+            entries.get(id).map_or(0, |entry| entry.current.bytes().len())
+        };
+        let mut retractable: Vec<_> = changes.into_iter().collect();
+        retractable.sort_by_key(|(id, _)| size(&shard.entries, id));
+        loop {
+            if shard.is_empty() {
+                return None;
+            }
+            if let Some(previous) = self.previous.filter(|previous| previous.shard == shard) {
+                return Some(Arc::clone(previous));
+            }
+            if let Ok(stored) = Stored::new(self.number, shard.clone()) {
+                return Some(Arc::new(stored));
+            }
+            if let Some((id, settled)) = retractable.pop() {
+                match settled {
+                    Some(entry) => shard.entries.insert(id.clone(), entry),
+                    None => shard.entries.remove(&id),
+                };
+                excluded.insert(id, Exclusion::FleetFull);
+            } else if shard.entries.values().any(|entry| entry.former.is_some()) {
+                shard.entries.values_mut().for_each(|entry| entry.former = None);
+            } else if let Some(id) = shard.entries.keys().max_by_key(|id| size(&shard.entries, id)).cloned() {
+                shard.entries.remove(&id);
+                excluded.insert(id, Exclusion::FleetFull);
+            } else {
+                shard.tombstones.clear();
+                shard.refused.clear();
+                shard.erase.clear();
+            }
+        }
+    }
+}
+
+fn realm_of(id: &ResourceId) -> Option<RealmId> {
+    match id {
+        ResourceId::Realm(realm) => Some(*realm),
+        ResourceId::Keys(_) | ResourceId::Client(..) => None,
+    }
+}
