@@ -5,17 +5,33 @@
 //! [`Timestamp`] that a caller passes), owns no randomness, and knows no web framework, no SQL and no Kubernetes.
 //! Password hashing is done by the caller, between two calls of the core.
 
+pub mod claims;
+pub mod code;
 pub mod config;
+pub mod context;
+pub mod cors;
+pub mod discovery;
+pub mod document;
+pub mod endpoint;
 pub mod front_channel;
 pub mod id;
+mod jose;
+pub mod key_generation;
+pub mod keys;
 pub mod login;
+pub mod parameters;
 pub mod person;
 pub mod redirect_uri;
 pub mod revocation;
+pub mod seal;
 pub mod secret;
 pub mod served;
 pub mod store;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod time;
 
+pub use context::Context;
+pub use jose::{JwsError, TokenType, UnusableKey};
 pub use secret::Secret;
 pub use time::Timestamp;

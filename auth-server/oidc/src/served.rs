@@ -4,10 +4,13 @@
 //! first use survive the swap.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use crate::config::{Client, KeySet, Realm, Resource};
+use crate::config::{Client, Realm, Resource};
+use crate::discovery;
+use crate::document::Document;
 use crate::id::RealmId;
+use crate::keys::Keys;
 
 /// Everything a fleet serves.
 #[derive(Clone, Debug, Default)]
@@ -23,13 +26,35 @@ pub struct Served {
 pub struct ServedRealm {
     /// The realm's rules.
     pub realm: Arc<Realm>,
-    /// The realm's keys.
-    pub keys: Arc<KeySet>,
+    /// The realm's keys, with what was made of them so far.
+    pub keys: Arc<Keys>,
     /// The realm's clients by `client_id`.
     pub clients: Arc<HashMap<Box<str>, Arc<Client>>>,
+    discovery: Arc<OnceLock<Document>>,
 }
 
 impl ServedRealm {
+    /// A realm ready to serve. Documents are made on first use.
+    pub fn new(realm: Arc<Realm>, keys: Arc<Keys>, clients: Arc<HashMap<Box<str>, Arc<Client>>>) -> Self {
+        Self {
+            realm,
+            keys,
+            clients,
+            discovery: Arc::default(),
+        }
+    }
+
+    /// The realm's metadata (OpenID Connect Discovery 1.0 §3, RFC 8414 §2).
+    pub fn discovery(&self) -> &Document {
+        self.discovery
+            .get_or_init(|| discovery::document(&self.realm, &self.keys))
+    }
+
+    /// The realm's JWK Set (RFC 7517 §5).
+    pub fn jwks(&self) -> &Document {
+        self.keys.jwks()
+    }
+
     /// The client of that id.
     pub fn client(&self, client_id: &str) -> Option<&Arc<Client>> {
         self.clients.get(client_id)
@@ -83,8 +108,17 @@ impl Served {
                     realm: Some(realm),
                     keys: Some(keys),
                     clients,
+                    discovery,
                 } => {
-                    realms.insert(id, Arc::new(ServedRealm { realm, keys, clients }));
+                    realms.insert(
+                        id,
+                        Arc::new(ServedRealm {
+                            realm,
+                            keys,
+                            clients,
+                            discovery,
+                        }),
+                    );
                 }
                 parts if parts.is_empty() => {}
                 parts => {
@@ -112,6 +146,10 @@ impl Served {
 
 /// One change of the served configuration.
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "changes are moved once, from the feed into the configuration"
+)]
 pub enum Change {
     /// Add or replace.
     Put(Resource),
@@ -137,17 +175,25 @@ impl Change {
 #[derive(Clone, Debug, Default)]
 struct Parts {
     realm: Option<Arc<Realm>>,
-    keys: Option<Arc<KeySet>>,
+    keys: Option<Arc<Keys>>,
     clients: Arc<HashMap<Box<str>, Arc<Client>>>,
+    /// Made from rules and keys, so kept while only clients change.
+    discovery: Arc<OnceLock<Document>>,
 }
 
 impl Parts {
     fn of(served: &ServedRealm) -> Self {
-        let ServedRealm { realm, keys, clients } = served;
+        let ServedRealm {
+            realm,
+            keys,
+            clients,
+            discovery,
+        } = served;
         Self {
             realm: Some(Arc::clone(realm)),
             keys: Some(Arc::clone(keys)),
             clients: Arc::clone(clients),
+            discovery: Arc::clone(discovery),
         }
     }
 
@@ -157,8 +203,14 @@ impl Parts {
 
     fn apply(&mut self, change: Change) {
         match change {
-            Change::Put(Resource::Realm(realm)) => self.realm = Some(Arc::new(realm)),
-            Change::Put(Resource::Keys(keys)) => self.keys = Some(Arc::new(keys)),
+            Change::Put(Resource::Realm(realm)) => {
+                self.realm = Some(Arc::new(realm));
+                self.discovery = Arc::default();
+            }
+            Change::Put(Resource::Keys(keys)) => {
+                self.keys = Some(Arc::new(Keys::new(keys)));
+                self.discovery = Arc::default();
+            }
             Change::Put(Resource::Client(client)) => {
                 Arc::make_mut(&mut self.clients).insert(client.client_id.clone().into(), Arc::new(client));
             }

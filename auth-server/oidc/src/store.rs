@@ -72,6 +72,16 @@ pub trait Store: Send + Sync {
         rotation: RefreshRotation<'_>,
     ) -> Result<RotationOutcome, StoreError>;
 
+    /// The sequence number that a refresh family is at; `None` when it is unknown, revoked, expired, or was not used
+    /// for `idle`. Changes nothing.
+    async fn refresh_sequence(
+        &self,
+        realm: RealmId,
+        family: FamilyId,
+        idle: Duration,
+        now: Timestamp,
+    ) -> Result<Option<i64>, StoreError>;
+
     /// Records revocations, and ends what they name in the tables: a session with its families (but `offline_access`
     /// ones), a grant with its families, a family. Repeating it is harmless.
     async fn revoke(&self, realm: RealmId, revocations: &[Revocation], now: Timestamp) -> Result<(), StoreError>;
@@ -119,7 +129,7 @@ pub struct PasswordAttempt<'a> {
 #[derive(Clone, Debug)]
 pub enum AttemptOutcome {
     /// Counted. The person, when there is one with a password.
-    Counted(Option<PersonWithPassword>),
+    Counted(Option<Box<PersonWithPassword>>),
     /// Too many attempts; nothing was looked up.
     TooMany {
         /// How long to wait.

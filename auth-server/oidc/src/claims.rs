@@ -1,0 +1,160 @@
+//! Claims about a person: which there are, which a request asks for, and their values.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use crate::person::Person;
+
+/// Claims that can be released, beside `sub` (OpenID Connect Core 1.0 §5.1).
+pub const SUPPORTED: &[&str] = &[
+    "name",
+    "given_name",
+    "family_name",
+    "middle_name",
+    "nickname",
+    "preferred_username",
+    "profile",
+    "picture",
+    "website",
+    "gender",
+    "birthdate",
+    "zoneinfo",
+    "locale",
+    "updated_at",
+    "email",
+    "email_verified",
+    "phone_number",
+    "phone_number_verified",
+    "address",
+    "groups",
+];
+
+/// Members looked at in each part of a `claims` parameter.
+const MAX_REQUESTED: usize = 64;
+
+/// The `claims` request parameter (OpenID Connect Core 1.0 §5.5), reduced to what this server acts on.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ClaimsRequest {
+    /// Claims wanted from the UserInfo endpoint.
+    #[serde(rename = "u", skip_serializing_if = "Vec::is_empty")]
+    pub userinfo: Vec<String>,
+    /// Claims wanted in the ID token.
+    #[serde(rename = "i", skip_serializing_if = "Vec::is_empty")]
+    pub id_token: Vec<String>,
+    /// The one `sub` that the ID token may be about.
+    #[serde(rename = "s", skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
+    /// The essential `acr` values; one of them must be reached (§5.5.1.1).
+    #[serde(rename = "a", skip_serializing_if = "Vec::is_empty")]
+    pub essential_acr: Vec<String>,
+}
+
+/// A `claims` parameter that is not a JSON object of the form in §5.5.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the claims parameter is not a JSON object of the expected form")]
+pub struct ClaimsRequestError;
+
+impl ClaimsRequest {
+    /// Parses the parameter. Claims that are not supported are dropped: none may cause an error (§5.5.1).
+    pub fn parse(text: &str) -> Result<Self, ClaimsRequestError> {
+        let Value::Object(parts) = serde_json::from_str(text).map_err(|_| ClaimsRequestError)? else {
+            return Err(ClaimsRequestError);
+        };
+        let id_token = part(&parts, "id_token")?;
+        let essential = |claim: &Value| claim.get("essential").and_then(Value::as_bool) == Some(true);
+        Ok(Self {
+            userinfo: supported(part(&parts, "userinfo")?),
+            id_token: supported(id_token),
+            subject: id_token
+                .and_then(|claims| claims.get("sub")?.get("value")?.as_str())
+                .map(str::to_owned),
+            essential_acr: id_token
+                .and_then(|claims| claims.get("acr"))
+                .filter(|acr| essential(acr))
+                .map(wanted_values)
+                .unwrap_or_default(),
+        })
+    }
+
+    /// Whether nothing is asked for.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// One part of the request; every member is null or an object.
+fn part<'v>(parts: &'v Map<String, Value>, name: &str) -> Result<Option<&'v Map<String, Value>>, ClaimsRequestError> {
+    match parts.get(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::Object(claims)) if claims.len() <= MAX_REQUESTED && claims.values().all(is_request) => {
+            Ok(Some(claims))
+        }
+        Some(_) => Err(ClaimsRequestError),
+    }
+}
+
+fn is_request(value: &Value) -> bool {
+    value.is_null() || value.is_object()
+}
+
+fn supported(claims: Option<&Map<String, Value>>) -> Vec<String> {
+    SUPPORTED
+        .iter()
+        .filter(|name| claims.is_some_and(|claims| claims.contains_key(**name)))
+        .map(|name| (*name).to_owned())
+        .collect()
+}
+
+fn wanted_values(claim: &Value) -> Vec<String> {
+    let one = claim.get("value").and_then(Value::as_str);
+    let several = claim.get("values").and_then(Value::as_array);
+    one.into_iter()
+        .chain(several.into_iter().flatten().filter_map(Value::as_str))
+        .take(MAX_REQUESTED)
+        .map(str::to_owned)
+        .collect()
+}
+
+/// The claims `names` of `person`, those that have a value.
+pub fn of_person<'n>(person: &Person, names: impl IntoIterator<Item = &'n str>) -> Map<String, Value> {
+    names
+        .into_iter()
+        .filter_map(|name| Some((name.to_owned(), value(person, name)?)))
+        .collect()
+}
+
+fn value(person: &Person, name: &str) -> Option<Value> {
+    let profile = &person.profile;
+    let text = |value: &Option<String>| value.as_deref().map(Value::from);
+    match name {
+        "name" => text(&profile.name),
+        "given_name" => text(&profile.given_name),
+        "family_name" => text(&profile.family_name),
+        "middle_name" => text(&profile.middle_name),
+        "nickname" => text(&profile.nickname),
+        "preferred_username" => Some(person.username.as_str().into()),
+        "profile" => text(&profile.profile),
+        "picture" => text(&profile.picture),
+        "website" => text(&profile.website),
+        "gender" => text(&profile.gender),
+        "birthdate" => text(&profile.birthdate),
+        "zoneinfo" => text(&profile.zoneinfo),
+        "locale" => text(&profile.locale),
+        "updated_at" => Some(person.updated_at.unix_seconds().into()),
+        "email" => text(&profile.email),
+        "email_verified" => profile.email.as_ref().map(|_| profile.email_verified.into()),
+        "phone_number" => text(&profile.phone_number),
+        "phone_number_verified" => profile
+            .phone_number
+            .as_ref()
+            .map(|_| profile.phone_number_verified.into()),
+        "address" => profile
+            .address
+            .as_ref()
+            .and_then(|address| serde_json::to_value(address).ok())
+            .filter(|address| address.as_object().is_some_and(|members| !members.is_empty())),
+        "groups" if !person.groups.is_empty() => Some(json!(person.groups)),
+        _ => None,
+    }
+}

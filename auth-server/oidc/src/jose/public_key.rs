@@ -1,0 +1,100 @@
+//! Public keys as JSON Web Keys (RFC 7517) and their thumbprints (RFC 7638).
+
+use aws_lc_rs::digest;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use openssl::bn::{BigNum, BigNumContext};
+use openssl::pkey::{Id, PKey};
+use serde_json::{Map, Value};
+
+use super::UnusableKey;
+use crate::config::SigningKey;
+
+/// The JWK of a signing key's public half, with `kid`, `alg` and `use`.
+pub(crate) fn jwk(key: &SigningKey) -> Result<Map<String, Value>, UnusableKey> {
+    let mut jwk: Map<String, Value> = members(&key.public)?
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), Value::from(value)))
+        .collect();
+    jwk.insert("use".into(), "sig".into());
+    jwk.insert("alg".into(), key.algorithm.name().into());
+    jwk.insert("kid".into(), key.kid.as_str().into());
+    Ok(jwk)
+}
+
+/// The RFC 7638 thumbprint of a SubjectPublicKeyInfo, base64url.
+pub(crate) fn thumbprint(spki: &[u8]) -> Result<String, UnusableKey> {
+    let json: Vec<String> = members(spki)?
+        .iter()
+        .map(|(name, value)| format!("\"{name}\":\"{value}\""))
+        .collect();
+    let digest = digest::digest(&digest::SHA256, format!("{{{}}}", json.join(",")).as_bytes());
+    Ok(URL_SAFE_NO_PAD.encode(digest))
+}
+
+/// The required members of the JWK in lexicographic order (RFC 7638 §3.2). No value needs JSON escaping.
+fn members(spki: &[u8]) -> Result<Vec<(&'static str, String)>, UnusableKey> {
+    read(spki).ok().flatten().ok_or(UnusableKey)
+}
+
+fn read(spki: &[u8]) -> Result<Option<Vec<(&'static str, String)>>, openssl::error::ErrorStack> {
+    let encode = |bytes: Vec<u8>| URL_SAFE_NO_PAD.encode(bytes);
+    let key = PKey::public_key_from_der(spki)?;
+    Ok(match key.id() {
+        Id::EC => {
+            let ec = key.ec_key()?;
+            if ec.group().curve_name() != Some(openssl::nid::Nid::X9_62_PRIME256V1) {
+                return Ok(None);
+            }
+            let (mut x, mut y) = (BigNum::new()?, BigNum::new()?);
+            let mut context = BigNumContext::new()?;
+            ec.public_key()
+                .affine_coordinates(ec.group(), &mut x, &mut y, &mut context)?;
+            Some(vec![
+                ("crv", "P-256".into()),
+                ("kty", "EC".into()),
+                ("x", encode(x.to_vec_padded(32)?)),
+                ("y", encode(y.to_vec_padded(32)?)),
+            ])
+        }
+        Id::RSA => {
+            let rsa = key.rsa()?;
+            Some(vec![
+                ("e", encode(rsa.e().to_vec())),
+                ("kty", "RSA".into()),
+                ("n", encode(rsa.n().to_vec())),
+            ])
+        }
+        Id::ED25519 => Some(vec![
+            ("crv", "Ed25519".into()),
+            ("kty", "OKP".into()),
+            ("x", encode(key.raw_public_key()?)),
+        ]),
+        _ => None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_thumbprint_of_the_rfc_7638_example_is_the_rfc_s() {
+        let n = "0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWKRXjBZCiFV4n3oknjhMstn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaSqzs8KJZgnYb9c7d0zgdAZHzu6qMQvRL5hajrn1n91CbOpbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lFd2NcRwr3XPksINHaQ-G_xBniIqbw0Ls1jF44-csFCur-kEgU8awapJzKnqDKgw";
+        let number = |text: &str| BigNum::from_slice(&URL_SAFE_NO_PAD.decode(text).unwrap()).unwrap();
+        let rsa = openssl::rsa::Rsa::from_public_components(number(n), number("AQAB")).unwrap();
+        let spki = PKey::from_rsa(rsa).unwrap().public_key_to_der().unwrap();
+        assert_eq!(
+            thumbprint(&spki).unwrap(),
+            "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs"
+        );
+    }
+
+    #[test]
+    fn keys_of_other_curves_and_broken_keys_are_refused() {
+        let group = openssl::ec::EcGroup::from_curve_name(openssl::nid::Nid::SECP384R1).unwrap();
+        let key = PKey::from_ec_key(openssl::ec::EcKey::generate(&group).unwrap()).unwrap();
+        assert_eq!(thumbprint(&key.public_key_to_der().unwrap()), Err(UnusableKey));
+        assert_eq!(thumbprint(b"not a key"), Err(UnusableKey));
+    }
+}
