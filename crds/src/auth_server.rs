@@ -32,54 +32,14 @@ use crate::text::{AnnotationText, Cidr, HostPattern, LabelText, NamespaceName, O
     status = "AuthServerStatus",
     derive = "PartialEq",
     doc = "A fleet of auth servers: its pods, database, exposure and certificates. One fleet serves many realms.",
-    printcolumn(
-        name = "Ready",
-        type_ = "string",
-        json_path = ".status.conditions[?(@.type==\"Ready\")].status",
-        description = "Whether the fleet is up and serves its configuration"
-    ),
-    printcolumn(
-        name = "Replicas",
-        type_ = "string",
-        json_path = ".status.replicas.summary",
-        description = "How many of the ready replicas serve the current configuration"
-    ),
-    printcolumn(
-        name = "Realms",
-        type_ = "integer",
-        json_path = ".status.realms",
-        description = "Realms that the fleet serves"
-    ),
-    printcolumn(
-        name = "Clients",
-        type_ = "integer",
-        json_path = ".status.clients",
-        description = "Clients that the fleet serves"
-    ),
-    printcolumn(
-        name = "Version",
-        type_ = "string",
-        json_path = ".status.version",
-        description = "Version of the servers",
-        priority = 1
-    ),
-    printcolumn(
-        name = "Reason",
-        type_ = "string",
-        json_path = ".status.conditions[?(@.type==\"Ready\")].reason",
-        description = "Why it is ready or not, in one word"
-    ),
-    printcolumn(
-        name = "Message",
-        type_ = "string",
-        json_path = ".status.conditions[?(@.type==\"Ready\")].message",
-        description = "Why it is ready or not"
-    ),
-    printcolumn(
-        name = "Age",
-        type_ = "date",
-        json_path = ".metadata.creationTimestamp"
-    )
+    printcolumn = r#"{"name": "Ready", "type": "string", "jsonPath": ".status.conditions[?(@.type==\"Ready\")].status", "description": "Whether the fleet is up and serves its configuration"}"#,
+    printcolumn = r#"{"name": "Replicas", "type": "string", "jsonPath": ".status.replicas.summary", "description": "How many of the ready replicas serve the current configuration"}"#,
+    printcolumn = r#"{"name": "Realms", "type": "integer", "jsonPath": ".status.realms", "description": "Realms that the fleet serves"}"#,
+    printcolumn = r#"{"name": "Clients", "type": "integer", "jsonPath": ".status.clients", "description": "Clients that the fleet serves"}"#,
+    printcolumn = r#"{"name": "Version", "type": "string", "jsonPath": ".status.version", "description": "Version of the servers", "priority": 1}"#,
+    printcolumn = r#"{"name": "Reason", "type": "string", "jsonPath": ".status.conditions[?(@.type==\"Ready\")].reason", "description": "Why it is ready or not, in one word"}"#,
+    printcolumn = r#"{"name": "Message", "type": "string", "jsonPath": ".status.conditions[?(@.type==\"Ready\")].message", "description": "Why it is ready or not"}"#,
+    printcolumn = r#"{"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}"#
 )]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = rules([
@@ -123,10 +83,7 @@ pub struct AuthServerSpec {
 
     /// Image of the servers; wins over the image that belongs to `version`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(
-        length(min = 1, max = 512),
-        regex(pattern = r"^[A-Za-z0-9][A-Za-z0-9._:/@-]*$")
-    )]
+    #[schemars(length(min = 1, max = 512), regex(pattern = r"^[A-Za-z0-9][A-Za-z0-9._:/@-]*$"))]
     pub image: Option<String>,
 
     /// CPU and memory of each server.
@@ -193,10 +150,7 @@ pub struct AuthServerSpec {
     /// Which operator owns the fleet, where several run in one cluster: the one that was started
     /// with the same class.
     #[serde(default = "AuthServerSpec::default_operator_class")]
-    #[schemars(
-        length(min = 1, max = 63),
-        regex(pattern = r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$")
-    )]
+    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$"))]
     pub operator_class: String,
 }
 

@@ -23,10 +23,7 @@ pub(crate) fn between(min: &str, max: &str) -> Value {
 
 /// Exactly one of the members of a union is set.
 pub(crate) fn one_of<const N: usize>(members: [&str; N]) -> Value {
-    let set: Vec<String> = members
-        .iter()
-        .map(|member| format!("has(self.{member})"))
-        .collect();
+    let set: Vec<String> = members.iter().map(|member| format!("has(self.{member})")).collect();
     json!([{
         "rule": format!("[{}].exists_one(member, member)", set.join(", ")),
         "message": format!("set exactly one of {}", members.join(", ")),

@@ -14,10 +14,7 @@ use crate::duration::Duration;
 use crate::realm::{Image, SigningAlgorithm};
 use crate::reference::{ObjectRef, SecretKeyRef};
 use crate::status::ServedConfiguration;
-use crate::text::{
-    AnnotationText, Audience, ClientId, LabelText, ObjectName, Origin, RedirectUri, ScopeName,
-    WebUrl,
-};
+use crate::text::{AnnotationText, Audience, ClientId, LabelText, ObjectName, Origin, RedirectUri, ScopeName, WebUrl};
 
 /// An application that signs people in (OpenID Connect), or calls APIs in its own name (OAuth 2).
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -32,49 +29,13 @@ use crate::text::{
     status = "ClientStatus",
     derive = "PartialEq",
     doc = "An application that signs people in (OpenID Connect), or calls APIs in its own name (OAuth 2).",
-    printcolumn(
-        name = "Realm",
-        type_ = "string",
-        json_path = ".spec.realmRef.name",
-        description = "The realm it belongs to"
-    ),
-    printcolumn(
-        name = "Ready",
-        type_ = "string",
-        json_path = ".status.conditions[?(@.type==\"Ready\")].status",
-        description = "Whether the client is live on every ready replica"
-    ),
-    printcolumn(
-        name = "Client ID",
-        type_ = "string",
-        json_path = ".status.clientId",
-        description = "What the application sends as client_id",
-        priority = 1
-    ),
-    printcolumn(
-        name = "Secret",
-        type_ = "string",
-        json_path = ".status.secret.name",
-        description = "The Secret with its credentials",
-        priority = 1
-    ),
-    printcolumn(
-        name = "Reason",
-        type_ = "string",
-        json_path = ".status.conditions[?(@.type==\"Ready\")].reason",
-        description = "Why it is live or not, in one word"
-    ),
-    printcolumn(
-        name = "Message",
-        type_ = "string",
-        json_path = ".status.conditions[?(@.type==\"Ready\")].message",
-        description = "Why it is live or not"
-    ),
-    printcolumn(
-        name = "Age",
-        type_ = "date",
-        json_path = ".metadata.creationTimestamp"
-    )
+    printcolumn = r#"{"name": "Realm", "type": "string", "jsonPath": ".spec.realmRef.name", "description": "The realm it belongs to"}"#,
+    printcolumn = r#"{"name": "Ready", "type": "string", "jsonPath": ".status.conditions[?(@.type==\"Ready\")].status", "description": "Whether the client is live on every ready replica"}"#,
+    printcolumn = r#"{"name": "Client ID", "type": "string", "jsonPath": ".status.clientId", "description": "What the application sends as client_id", "priority": 1}"#,
+    printcolumn = r#"{"name": "Secret", "type": "string", "jsonPath": ".status.secret.name", "description": "The Secret with its credentials", "priority": 1}"#,
+    printcolumn = r#"{"name": "Reason", "type": "string", "jsonPath": ".status.conditions[?(@.type==\"Ready\")].reason", "description": "Why it is live or not, in one word"}"#,
+    printcolumn = r#"{"name": "Message", "type": "string", "jsonPath": ".status.conditions[?(@.type==\"Ready\")].message", "description": "Why it is live or not"}"#,
+    printcolumn = r#"{"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}"#
 )]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = rules([
@@ -255,10 +216,7 @@ impl ClientSpec {
             ClientType::Public => AuthMethod::None,
             ClientType::Confidential | ClientType::Service => AuthMethod::ClientSecretBasic,
         };
-        self.auth
-            .as_ref()
-            .and_then(|auth| auth.method)
-            .unwrap_or(default)
+        self.auth.as_ref().and_then(|auth| auth.method).unwrap_or(default)
     }
 
     /// Whether the client has a client secret.
@@ -282,9 +240,7 @@ pub enum ClientType {
 }
 
 /// A way to get tokens.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum GrantType {
     /// `authorization_code` (RFC 6749 §4.1).
     AuthorizationCode,
@@ -327,6 +283,7 @@ impl Default for ClientScopes {
 pub struct ClientAuth {
     /// ClientSecretBasic, ClientSecretPost, PrivateKeyJwt (a signed assertion, RFC 7523) or None.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "AuthMethod")]
     pub method: Option<AuthMethod>,
     /// For PrivateKeyJwt: the client's public keys (RFC 7517).
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -448,6 +405,7 @@ pub struct ClientTokens {
     /// Algorithm that signs ID tokens (ES256, RS256, PS256, EdDSA), one of the realm's; its first
     /// when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "SigningAlgorithm")]
     pub id_token_alg: Option<SigningAlgorithm>,
     /// Whether a refresh token is replaced when it is used: Always (a stolen one is noticed) or
     /// Never. A Public client needs Always.
@@ -519,9 +477,7 @@ pub struct ClientSecret {
 }
 
 /// A value in the Secret of a client.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum SecretField {
     /// The client id.

@@ -162,12 +162,9 @@ impl Reason {
     /// Whether an object that is not `Ready` for this reason is reconciling or stalled.
     pub const fn prognosis(self) -> Prognosis {
         match self {
-            Self::Live
-            | Self::Accepted
-            | Self::Resolved
-            | Self::Issued
-            | Self::Available
-            | Self::NewerVersion => Prognosis::Good,
+            Self::Live | Self::Accepted | Self::Resolved | Self::Issued | Self::Available | Self::NewerVersion => {
+                Prognosis::Good
+            }
             Self::Progressing
             | Self::RollingOut
             | Self::Deploying
@@ -256,40 +253,28 @@ impl Finding {
 
 /// The condition of this type, when there is one.
 pub fn find(conditions: &[Condition], kind: ConditionType) -> Option<&Condition> {
-    conditions
-        .iter()
-        .find(|condition| condition.type_ == kind.as_str())
+    conditions.iter().find(|condition| condition.type_ == kind.as_str())
 }
 
 /// Whether the condition of this type is there and `True`.
 pub fn holds(conditions: &[Condition], kind: ConditionType) -> bool {
-    find(conditions, kind)
-        .is_some_and(|condition| condition.status == ConditionStatus::True.as_str())
+    find(conditions, kind).is_some_and(|condition| condition.status == ConditionStatus::True.as_str())
 }
 
 /// Sets one condition for `generation` of the object. `lastTransitionTime` becomes `now` only when
 /// the status changes. Returns whether anything differs from before.
-pub fn set(
-    conditions: &mut Vec<Condition>,
-    finding: Finding,
-    generation: i64,
-    now: Timestamp,
-) -> bool {
+pub fn set(conditions: &mut Vec<Condition>, finding: Finding, generation: i64, now: Timestamp) -> bool {
     let Finding {
         kind,
         status,
         reason,
         message,
     } = finding;
-    let former = conditions
-        .iter()
-        .position(|condition| condition.type_ == kind.as_str());
+    let former = conditions.iter().position(|condition| condition.type_ == kind.as_str());
     let since = former
         .and_then(|at| conditions.get(at))
         .filter(|former| former.status == status.as_str())
-        .map_or(Time(whole_seconds(now)), |former| {
-            former.last_transition_time.clone()
-        });
+        .map_or(Time(whole_seconds(now)), |former| former.last_transition_time.clone());
     let condition = Condition {
         last_transition_time: since,
         message: message.chars().take(MAX_MESSAGE_CHARS).collect(),
@@ -321,16 +306,8 @@ pub fn remove(conditions: &mut Vec<Condition>, kind: ConditionType) -> bool {
 
 /// Makes `conditions` say exactly these findings: what is not among them goes. Returns whether
 /// anything differs from before, thus whether the status must be written.
-pub fn replace(
-    conditions: &mut Vec<Condition>,
-    findings: Vec<Finding>,
-    generation: i64,
-    now: Timestamp,
-) -> bool {
-    let kept: Vec<&str> = findings
-        .iter()
-        .map(|finding| finding.kind.as_str())
-        .collect();
+pub fn replace(conditions: &mut Vec<Condition>, findings: Vec<Finding>, generation: i64, now: Timestamp) -> bool {
+    let kept: Vec<&str> = findings.iter().map(|finding| finding.kind.as_str()).collect();
     let before = conditions.len();
     conditions.retain(|condition| kept.contains(&condition.type_.as_str()));
     let mut changed = conditions.len() != before;
@@ -390,11 +367,7 @@ mod tests {
     }
 
     fn ready(holds: bool, message: &str) -> Finding {
-        let reason = if holds {
-            Reason::Live
-        } else {
-            Reason::RollingOut
-        };
+        let reason = if holds { Reason::Live } else { Reason::RollingOut };
         Finding::new(ConditionType::Ready, holds, reason, message)
     }
 
@@ -414,12 +387,7 @@ mod tests {
         set(&mut conditions, ready(true, "live"), 1, at(10));
         let before = conditions.clone();
         assert!(!set(&mut conditions, ready(true, "live"), 1, at(99)));
-        assert!(!replace(
-            &mut conditions,
-            vec![ready(true, "live")],
-            1,
-            at(99)
-        ));
+        assert!(!replace(&mut conditions, vec![ready(true, "live")], 1, at(99)));
         assert_eq!(conditions, before);
     }
 
@@ -433,31 +401,18 @@ mod tests {
             Timestamp::from_millisecond(10_500).unwrap(),
         );
         let text = serde_json::to_string(&conditions).unwrap();
-        assert_eq!(
-            serde_json::from_str::<Vec<Condition>>(&text).unwrap(),
-            conditions
-        );
+        assert_eq!(serde_json::from_str::<Vec<Condition>>(&text).unwrap(), conditions);
         assert!(text.contains("1970-01-01T00:00:10Z"), "{text}");
     }
 
     #[test]
     fn conditions_keep_one_order_and_vanish_when_they_no_longer_hold() {
         let mut conditions = Vec::new();
-        let stalled = Finding::new(
-            ConditionType::Stalled,
-            true,
-            Reason::Invalid,
-            "spec.issuer: …",
-        );
+        let stalled = Finding::new(ConditionType::Stalled, true, Reason::Invalid, "spec.issuer: …");
         replace(&mut conditions, vec![stalled, ready(false, "no")], 1, at(1));
         let types: Vec<&str> = conditions.iter().map(|c| c.type_.as_str()).collect();
         assert_eq!(types, ["Ready", "Stalled"]);
-        assert!(replace(
-            &mut conditions,
-            vec![ready(true, "live")],
-            1,
-            at(2)
-        ));
+        assert!(replace(&mut conditions, vec![ready(true, "live")], 1, at(2)));
         assert_eq!(conditions.len(), 1);
         assert!(holds(&conditions, ConditionType::Ready));
         assert!(!remove(&mut conditions, ConditionType::Stalled));

@@ -5,20 +5,27 @@
 //! rules beside the fields. The manifests, the reference page and the offline check are all made
 //! from those; nothing here talks to a cluster.
 
+pub mod admission;
 pub mod auth_server;
 mod cel;
 pub mod client;
 pub mod conditions;
+mod docs;
 pub mod duration;
+pub mod manifests;
 pub mod realm;
 pub mod reference;
 mod schema;
 pub mod status;
+#[cfg(feature = "testing")]
+pub mod testing;
 pub mod text;
 
 pub use auth_server::{AuthServer, AuthServerSpec, AuthServerStatus};
 pub use client::{Client, ClientSpec, ClientStatus};
+pub use docs::reference_page;
 pub use duration::Duration;
+pub use manifests::{Kind, manifests};
 pub use realm::{Realm, RealmSpec, RealmStatus};
 
 /// API group of every kind.

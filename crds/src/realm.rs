@@ -14,9 +14,7 @@ use crate::cel::{admission, between, rules};
 use crate::duration::Duration;
 use crate::reference::{AdmitFrom, NamespaceSelector, ObjectRef};
 use crate::status::ServedConfiguration;
-use crate::text::{
-    Audience, ClaimName, HexColor, HostPattern, LanguageTag, NamespaceName, ScopeName, WebUrl,
-};
+use crate::text::{Audience, ClaimName, HexColor, HostPattern, LanguageTag, NamespaceName, ScopeName, WebUrl};
 
 /// One issuer on a fleet of auth servers: its keys, lifetimes, scopes, login rules and look.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -31,42 +29,12 @@ use crate::text::{
     status = "RealmStatus",
     derive = "PartialEq",
     doc = "One issuer on a fleet of auth servers: its keys, lifetimes, scopes, login rules and look.",
-    printcolumn(
-        name = "Issuer",
-        type_ = "string",
-        json_path = ".spec.issuer",
-        description = "The issuer, as it stands in tokens"
-    ),
-    printcolumn(
-        name = "Ready",
-        type_ = "string",
-        json_path = ".status.conditions[?(@.type==\"Ready\")].status",
-        description = "Whether the realm is live on every ready replica"
-    ),
-    printcolumn(
-        name = "Server",
-        type_ = "string",
-        json_path = ".spec.serverRef.name",
-        description = "The fleet that serves it",
-        priority = 1
-    ),
-    printcolumn(
-        name = "Reason",
-        type_ = "string",
-        json_path = ".status.conditions[?(@.type==\"Ready\")].reason",
-        description = "Why it is live or not, in one word"
-    ),
-    printcolumn(
-        name = "Message",
-        type_ = "string",
-        json_path = ".status.conditions[?(@.type==\"Ready\")].message",
-        description = "Why it is live or not"
-    ),
-    printcolumn(
-        name = "Age",
-        type_ = "date",
-        json_path = ".metadata.creationTimestamp"
-    )
+    printcolumn = r#"{"name": "Issuer", "type": "string", "jsonPath": ".spec.issuer", "description": "The issuer, as it stands in tokens"}"#,
+    printcolumn = r#"{"name": "Ready", "type": "string", "jsonPath": ".status.conditions[?(@.type==\"Ready\")].status", "description": "Whether the realm is live on every ready replica"}"#,
+    printcolumn = r#"{"name": "Server", "type": "string", "jsonPath": ".spec.serverRef.name", "description": "The fleet that serves it", "priority": 1}"#,
+    printcolumn = r#"{"name": "Reason", "type": "string", "jsonPath": ".status.conditions[?(@.type==\"Ready\")].reason", "description": "Why it is live or not, in one word"}"#,
+    printcolumn = r#"{"name": "Message", "type": "string", "jsonPath": ".status.conditions[?(@.type==\"Ready\")].message", "description": "Why it is live or not"}"#,
+    printcolumn = r#"{"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}"#
 )]
 #[serde(rename_all = "camelCase")]
 pub struct RealmSpec {
@@ -91,7 +59,7 @@ pub struct RealmSpec {
             "the host must be a lower-case DNS name, with or without a port",
         ),
         (
-            "self.matches('^[a-z]+://[^/]*(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*[/?#@]?[^/]*$')",
+            "self.matches('^[a-z]+://[^/]*(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*/?([?#@].*)?$')",
             "the path must consist of plain segments of letters, digits and . _ ~ - that do not begin with a dot",
         ),
     ])))]
@@ -192,9 +160,7 @@ impl Default for Signing {
 }
 
 /// Signature algorithm (RFC 7518 §3.1, RFC 8037).
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum SigningAlgorithm {
     /// ECDSA on P-256 with SHA-256.
     #[serde(rename = "ES256")]
@@ -344,9 +310,7 @@ impl Default for Login {
 }
 
 /// What identifies a person at the login page.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum LoginIdentifier {
     /// The user name.
     Username,
@@ -425,10 +389,7 @@ pub struct Image {
     /// image/svg+xml, image/png, image/webp or image/jpeg.
     pub media_type: ImageType,
     /// The image in base64, at most 24 KiB before encoding: `base64 -w0 logo.svg`.
-    #[schemars(
-        length(min = 4, max = 32768),
-        regex(pattern = r"^[A-Za-z0-9+/]+={0,2}$")
-    )]
+    #[schemars(length(min = 4, max = 32768), regex(pattern = r"^[A-Za-z0-9+/]+={0,2}$"))]
     pub data: String,
 }
 

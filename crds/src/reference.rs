@@ -54,9 +54,7 @@ pub enum IssuerKind {
 }
 
 /// A reference to an object that may live in another namespace, when the other side admits it.
-#[derive(
-    Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
-)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct ObjectRef {
     /// Name of the object.
     pub name: ObjectName,
@@ -126,9 +124,7 @@ pub enum LabelOperator {
 impl NamespaceSelector {
     /// Whether a namespace with these labels matches. An empty selector matches every namespace.
     pub fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
-        let equal = |(key, value): (&String, &LabelText)| {
-            labels.get(key).map(String::as_str) == Some(value.as_str())
-        };
+        let equal = |(key, value): (&String, &LabelText)| labels.get(key).map(String::as_str) == Some(value.as_str());
         self.match_labels.iter().all(equal)
             && self
                 .match_expressions
@@ -157,10 +153,7 @@ mod tests {
     use super::{LabelOperator, LabelRequirement, NamespaceSelector};
 
     fn labels(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
-        pairs
-            .iter()
-            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
-            .collect()
+        pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
     }
 
     fn selector(operator: LabelOperator, values: &[&str]) -> NamespaceSelector {
@@ -182,10 +175,8 @@ mod tests {
 
     #[test]
     fn all_labels_must_be_equal() {
-        let selector: NamespaceSelector = serde_json::from_value(
-            serde_json::json!({"matchLabels": {"team": "a", "stage": "prod"}}),
-        )
-        .unwrap();
+        let selector: NamespaceSelector =
+            serde_json::from_value(serde_json::json!({"matchLabels": {"team": "a", "stage": "prod"}})).unwrap();
         assert!(selector.matches(&labels(&[("team", "a"), ("stage", "prod"), ("more", "x")])));
         assert!(!selector.matches(&labels(&[("team", "a")])));
         assert!(!selector.matches(&labels(&[("team", "b"), ("stage", "prod")])));
@@ -194,11 +185,7 @@ mod tests {
     #[test]
     fn expressions_follow_the_rules_of_label_selectors() {
         use LabelOperator::{DoesNotExist, Exists, In, NotIn};
-        let (a, c, none) = (
-            labels(&[("team", "a")]),
-            labels(&[("team", "c")]),
-            labels(&[]),
-        );
+        let (a, c, none) = (labels(&[("team", "a")]), labels(&[("team", "c")]), labels(&[]));
         for (operator, values, expected) in [
             (In, &["a", "b"][..], [true, false, false]),
             (NotIn, &["a", "b"][..], [false, true, true]),
@@ -206,11 +193,7 @@ mod tests {
             (DoesNotExist, &[][..], [false, false, true]),
         ] {
             let selector = selector(operator, values);
-            assert_eq!(
-                [&a, &c, &none].map(|l| selector.matches(l)),
-                expected,
-                "{operator:?}"
-            );
+            assert_eq!([&a, &c, &none].map(|l| selector.matches(l)), expected, "{operator:?}");
         }
     }
 }

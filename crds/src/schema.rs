@@ -6,7 +6,6 @@ use schemars::{Schema, SchemaGenerator, json_schema};
 pub(crate) fn quantity(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "x-kubernetes-int-or-string": true,
-        "anyOf": [{"type": "integer"}, {"type": "string"}],
         "maxLength": 32,
         "pattern": "^[0-9]+([.][0-9]+)?([EPTGMK]i|[munkMGTPE]|[eE][+-]?[0-9]+)?$",
     })

@@ -107,7 +107,7 @@ text! {
         ("!self.contains('*')", "must not have a wildcard (*): list every URI"),
         ("!self.matches('^[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*@')", "must not have a user name or password"),
         (
-            r"self.matches('^https://[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:[0-9]{1,5})?([/?][!-~]*)?$') || self.matches('^http://(127[.]0[.]0[.]1|\\[::1\\]|localhost)(:[0-9]{1,5})?([/?][!-~]*)?$') || self.matches('^[a-z][a-z0-9+-]*([.][a-z0-9+-]+)+:/[!-~]*$')",
+            r"self.matches('^https://([^/?#]*@)?[A-Za-z0-9*]([A-Za-z0-9.*-]*[A-Za-z0-9])?(:[0-9]{1,5})?([/?#][!-~]*)?$') || self.matches('^http://(127[.]0[.]0[.]1|\\[::1\\]|localhost)(:[0-9]{1,5})?([/?][!-~]*)?$') || self.matches('^[a-z][a-z0-9+-]*([.][a-z0-9+-]+)+:/[!-~]*$')",
             "must be an https URI, an http URI of 127.0.0.1, [::1] or localhost, or a private-use URI whose scheme has a dot, such as com.example.app:/callback",
         ),
     ]
