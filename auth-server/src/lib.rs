@@ -1,2 +1,3 @@
 //! Placeholder.
 pub mod pages;
+pub mod store;
