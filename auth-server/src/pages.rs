@@ -19,6 +19,6 @@ pub use locale::{Locale, UnknownLocale, negotiate};
 pub use look::{Links, RealmLook};
 pub use render::{choose_account, consent, error, form_post, logged_out, login, logout_confirm};
 pub use views::{
-    Application, Back, ChooseAccountView, ConsentView, ErrorKind, ErrorView, FormPostView, Identifier, LoggedOutView,
-    LoginAlert, LoginView, LogoutConfirmView, Scope, Shared,
+    Accepts, Application, Back, ChooseAccountView, ConsentView, ErrorKind, ErrorView, FormPostView, Identifier,
+    LoggedOutView, LoginAlert, LoginView, LogoutConfirmView, Scope, Shared,
 };

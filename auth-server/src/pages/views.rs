@@ -58,6 +58,8 @@ pub enum Identifier<'a> {
     Ask {
         /// The initial value of the field.
         prefill: &'a str,
+        /// What may be typed; decides the label and the keyboard of the field.
+        accepts: Accepts,
     },
     /// Re-authentication: the account is given, only its password is asked for.
     Fixed {
@@ -66,6 +68,25 @@ pub enum Identifier<'a> {
         /// Where "Not you?" leads; without it no such link is shown.
         switch_url: Option<&'a str>,
     },
+}
+
+/// What a person may type to name the account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Accepts {
+    /// The user name.
+    Username,
+    /// The e-mail address.
+    Email,
+    /// The phone number.
+    Phone,
+    /// The user name or the e-mail address.
+    UsernameOrEmail,
+    /// The user name or the phone number.
+    UsernameOrPhone,
+    /// The e-mail address or the phone number.
+    EmailOrPhone,
+    /// Any of the three.
+    Any,
 }
 
 /// What went wrong with a sign-in. Unknown people and wrong passwords are one case by design.
@@ -89,7 +110,7 @@ pub enum LoginAlert {
 /// Consent: what an application asks for.
 ///
 /// Posts `decision` (`allow` or `deny`) and the hidden pairs. Ids: `consent-form`, `application`, `scopes`,
-/// `allow`, `deny`, `account`, `not-you`, `policy`, `terms`.
+/// `allow`, `deny`, `account`, `not-you`, `policy`, `terms-of-service`.
 #[derive(Debug, Clone, Copy)]
 pub struct ConsentView<'a> {
     /// Where the form posts to.
