@@ -9,7 +9,7 @@ use oidc::id::RealmId;
 use crate::hash::Hash;
 use crate::id::ResourceId;
 use crate::manifest::{Counts, Head, Manifest, ManifestError};
-use crate::shard::{Entry, Refusal, Shard, ShardError, Tombstone, shard_file};
+use crate::shard::{Entry, Refusal, SHARD_COUNT, Shard, ShardError, Tombstone, shard_file};
 use crate::wire;
 
 /// File name and data key of the manifest.
@@ -100,6 +100,20 @@ impl Artefact {
     /// All resources in order of their names.
     pub fn entries(&self) -> BTreeMap<&ResourceId, &Entry> {
         self.shards.values().flat_map(|stored| &stored.shard.entries).collect()
+    }
+
+    /// The numbers of the shards that are not the same here and in `other`.
+    pub fn shards_differing_from(&self, other: &Self) -> Vec<u8> {
+        let hash = |artefact: &Self, number| artefact.manifest.shards.get(&number).copied();
+        (0..SHARD_COUNT)
+            .filter(|number| hash(self, *number) != hash(other, *number))
+            .collect()
+    }
+
+    /// The resources of some shards in order of their names.
+    pub fn entries_of_shards(&self, numbers: &[u8]) -> BTreeMap<&ResourceId, &Entry> {
+        let shards = numbers.iter().filter_map(|number| self.shards.get(number));
+        shards.flat_map(|stored| &stored.shard.entries).collect()
     }
 
     /// One resource.

@@ -8,6 +8,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// The URI name in an operator's own certificate.
 pub const OPERATOR_URI: &str = "spiffe://nauthera/operator";
 
+/// The DNS name in an operator's own certificate: what servers expect whatever address they dial.
+pub const OPERATOR_NAME: &str = "operator.nauthera.internal";
+
 const PREFIX: &str = "spiffe://nauthera/ns/";
 
 /// The identity of a fleet: namespace and name of its AuthServer. Both are DNS names, so that they fit in a URI, a

@@ -16,7 +16,7 @@ mod shard;
 mod wire;
 
 pub use artefact::{Artefact, ArtefactError, MANIFEST_FILE};
-pub use fleet::{Fleet, FleetError, OPERATOR_URI};
+pub use fleet::{Fleet, FleetError, OPERATOR_NAME, OPERATOR_URI};
 pub use hash::{Hash, HashError};
 pub use id::{ResourceId, ResourceIdError};
 pub use manifest::{Counts, Head, MANIFEST_BYTES, Manifest, ManifestError, SCHEMA, ServerVersion, ShrinkGuard, Trust};

@@ -122,30 +122,8 @@ impl Artefact {
     /// only with content. A server that knows a later position than `previous` opens a new epoch.
     pub fn next(previous: Option<&Self>, inputs: Inputs) -> Step {
         let previous = previous.filter(|previous| previous.manifest().fleet == inputs.fleet);
-        let behind = |head: Head| inputs.acknowledgements.highest.filter(|highest| *highest > head);
-        let now_seconds = u64::try_from(inputs.now.unix_seconds()).unwrap_or(0);
-        let (reopened, following) = match previous.map(Self::head) {
-            None => {
-                let highest = inputs.acknowledgements.highest.unwrap_or(Head {
-                    epoch: 0,
-                    generation: 0,
-                });
-                let epoch = now_seconds.max(highest.epoch.saturating_add(1));
-                let generation = highest.generation.saturating_add(1);
-                (true, Head { epoch, generation })
-            }
-            Some(head) => match behind(head) {
-                Some(highest) => {
-                    let epoch = now_seconds.max(highest.epoch.max(head.epoch).saturating_add(1));
-                    let generation = highest.generation.max(head.generation).saturating_add(1);
-                    (true, Head { epoch, generation })
-                }
-                None => {
-                    let generation = head.generation.saturating_add(1);
-                    (false, Head { generation, ..head })
-                }
-            },
-        };
+        let highest = inputs.acknowledgements.highest;
+        let (reopened, following) = following(previous.map(Self::head), highest, inputs.now);
         let mut excluded = BTreeMap::new();
         let mut wanted = by_shard(inputs.desired, &mut excluded);
         let mut shards = BTreeMap::new();
@@ -187,6 +165,22 @@ impl Artefact {
         Step {
             artefact: Self::assemble(manifest, shards),
             excluded,
+        }
+    }
+}
+
+/// The head of the next commit, and whether it opens a new epoch.
+fn following(previous: Option<Head>, highest: Option<Head>, now: Timestamp) -> (bool, Head) {
+    let generation = previous.max(highest).map_or(0, |head| head.generation);
+    let generation = previous
+        .map_or(generation, |head| head.generation.max(generation))
+        .saturating_add(1);
+    match previous {
+        Some(head) if highest.is_none_or(|highest| highest <= head) => (false, Head { generation, ..head }),
+        _ => {
+            let latest = previous.max(highest).map_or(0, |head| head.epoch.saturating_add(1));
+            let epoch = u64::try_from(now.unix_seconds()).unwrap_or(0).max(latest);
+            (true, Head { epoch, generation })
         }
     }
 }

@@ -216,15 +216,16 @@ impl From<WireLocalized> for Localized {
     }
 }
 
+/// Milliseconds.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct WireTokenRules {
-    code_millis: u64,
-    access_millis: u64,
-    id_millis: u64,
-    refresh_millis: u64,
-    refresh_idle_millis: u64,
-    refresh_leeway_millis: u64,
+    code: u64,
+    access: u64,
+    id: u64,
+    refresh: u64,
+    refresh_idle: u64,
+    refresh_leeway: u64,
 }
 
 impl From<&TokenRules> for WireTokenRules {
@@ -238,12 +239,12 @@ impl From<&TokenRules> for WireTokenRules {
             refresh_leeway,
         } = *rules;
         Self {
-            code_millis: millis(code),
-            access_millis: millis(access),
-            id_millis: millis(id),
-            refresh_millis: millis(refresh),
-            refresh_idle_millis: millis(refresh_idle),
-            refresh_leeway_millis: millis(refresh_leeway),
+            code: millis(code),
+            access: millis(access),
+            id: millis(id),
+            refresh: millis(refresh),
+            refresh_idle: millis(refresh_idle),
+            refresh_leeway: millis(refresh_leeway),
         }
     }
 }
@@ -253,21 +254,21 @@ impl TryFrom<WireTokenRules> for TokenRules {
 
     fn try_from(wire: WireTokenRules) -> Result<Self, ResourceError> {
         let WireTokenRules {
-            code_millis,
-            access_millis,
-            id_millis,
-            refresh_millis,
-            refresh_idle_millis,
-            refresh_leeway_millis,
+            code,
+            access,
+            id,
+            refresh,
+            refresh_idle,
+            refresh_leeway,
         } = wire;
-        check(refresh_leeway_millis <= LONGEST_MILLIS, "tokens.refreshLeeway")?;
+        check(refresh_leeway <= LONGEST_MILLIS, "tokens.refreshLeeway")?;
         Ok(Self {
-            code: lifetime(code_millis, "tokens.code")?,
-            access: lifetime(access_millis, "tokens.access")?,
-            id: lifetime(id_millis, "tokens.id")?,
-            refresh: lifetime(refresh_millis, "tokens.refresh")?,
-            refresh_idle: lifetime(refresh_idle_millis, "tokens.refreshIdle")?,
-            refresh_leeway: Duration::from_millis(refresh_leeway_millis),
+            code: lifetime(code, "tokens.code")?,
+            access: lifetime(access, "tokens.access")?,
+            id: lifetime(id, "tokens.id")?,
+            refresh: lifetime(refresh, "tokens.refresh")?,
+            refresh_idle: lifetime(refresh_idle, "tokens.refreshIdle")?,
+            refresh_leeway: Duration::from_millis(refresh_leeway),
         })
     }
 }

@@ -15,7 +15,8 @@ const JWKS_BYTES: usize = 64 * 1024;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct Client {
     realm: RealmId,
-    client_id: String,
+    #[serde(rename = "clientId")]
+    id: String,
     name: String,
     display_name: String,
     logo: Option<WireLogo>,
@@ -100,7 +101,7 @@ impl From<&config::Client> for Client {
         } = client;
         Self {
             realm: *realm,
-            client_id: client_id.clone(),
+            id: client_id.clone(),
             name: name.clone(),
             display_name: display_name.clone(),
             logo: logo.as_ref().map(Into::into),
@@ -127,7 +128,7 @@ impl TryFrom<Client> for config::Client {
     fn try_from(wire: Client) -> Result<Self, ResourceError> {
         let Client {
             realm,
-            client_id,
+            id: client_id,
             name,
             display_name,
             logo,

@@ -1,0 +1,106 @@
+//! What has to be sent to a server so that it holds an artefact: only what differs from what it holds.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use snapshot::proto::{self, from_operator};
+use snapshot::{Artefact, Entry, Hash, ResourceId};
+
+/// Resources of one message, bytes. Far below the size that a peer refuses.
+const CHUNK_BYTES: usize = 1024 * 1024;
+
+/// What a server holds.
+#[derive(Clone, Debug)]
+pub(super) enum Base {
+    /// What it said itself: versions by name.
+    Listed(BTreeMap<ResourceId, Hash>),
+    /// An artefact that it acknowledged. Kept by reference, so that many servers cost no more than one.
+    Acknowledged(Arc<Artefact>),
+}
+
+impl Base {
+    fn version(&self, id: &ResourceId) -> Option<Hash> {
+        match self {
+            Self::Listed(versions) => versions.get(id).copied(),
+            Self::Acknowledged(artefact) => artefact.entry(id).map(|entry| entry.current.version()),
+        }
+    }
+}
+
+/// The messages that bring a server from `base` to `target`.
+pub(super) fn messages(base: &Base, target: &Artefact) -> Vec<from_operator::Kind> {
+    let (changed, removed) = match base {
+        Base::Listed(versions) => compare(&target.entries(), versions.keys(), base),
+        Base::Acknowledged(held) => {
+            // Equal shards hold equal resources: only the others are looked at.
+            let differing = target.shards_differing_from(held);
+            let entries = |artefact| Artefact::entries_of_shards(artefact, &differing);
+            let held = entries(held);
+            compare(&entries(target), held.keys().copied(), base)
+        }
+    };
+    chunks(target, changed, removed)
+}
+
+type Changed<'a> = Vec<(&'a ResourceId, &'a Entry)>;
+
+fn compare<'a, 'b>(
+    target: &BTreeMap<&'a ResourceId, &'a Entry>,
+    held: impl Iterator<Item = &'b ResourceId>,
+    base: &Base,
+) -> (Changed<'a>, Vec<String>) {
+    let changed = target
+        .iter()
+        .filter(|(id, entry)| base.version(id) != Some(entry.current.version()));
+    let removed = held.filter(|id| !target.contains_key(*id)).map(ToString::to_string);
+    (changed.map(|(id, entry)| (*id, *entry)).collect(), removed.collect())
+}
+
+fn chunks(target: &Artefact, changed: Changed<'_>, removed: Vec<String>) -> Vec<from_operator::Kind> {
+    let mut updates = vec![proto::Update {
+        manifest: target.manifest().encode(),
+        pieces: Vec::new(),
+        removed,
+    }];
+    let mut size = 0;
+    for (id, entry) in changed {
+        let piece = proto::Piece {
+            id: id.to_string(),
+            current: entry.current.bytes().to_vec(),
+            former: entry
+                .former
+                .as_ref()
+                .map(|former| former.bytes().to_vec())
+                .unwrap_or_default(),
+        };
+        let added = piece.current.len() + piece.former.len();
+        if size > 0 && size + added > CHUNK_BYTES {
+            updates.push(proto::Update::default());
+            size = 0;
+        }
+        size += added;
+        if let Some(update) = updates.last_mut() {
+            update.pieces.push(piece);
+        }
+    }
+    let commit = proto::Commit {
+        head: Some(target.head().into()),
+        content: target.manifest().content.as_bytes().to_vec(),
+    };
+    let updates = updates.into_iter().map(from_operator::Kind::Update);
+    updates.chain([from_operator::Kind::Commit(commit)]).collect()
+}
+
+/// Bytes of resources in `messages`.
+pub(super) fn resource_bytes(messages: &[from_operator::Kind]) -> u64 {
+    let pieces = messages.iter().flat_map(|message| match message {
+        from_operator::Kind::Update(update) => update.pieces.as_slice(),
+        from_operator::Kind::Welcome(_)
+        | from_operator::Kind::Commit(_)
+        | from_operator::Kind::Heartbeat(_)
+        | from_operator::Kind::GoAway(_) => &[],
+    });
+    pieces
+        .map(|piece| (piece.current.len() + piece.former.len()) as u64)
+        .sum()
+}
