@@ -1,0 +1,72 @@
+//! Where the real parts are: paths and addresses from the environment, and free ports.
+
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, ensure};
+
+/// The root of the checkout.
+pub fn checkout() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .map(Path::to_path_buf)
+        .unwrap_or_default()
+}
+
+/// The program that the environment variable names; `make test` sets all of them.
+pub fn program(variable: &str) -> Result<PathBuf> {
+    let path = std::env::var_os(variable)
+        .map(PathBuf::from)
+        .with_context(|| format!("{variable} is not set: this test needs a real part that `make test` provides"))?;
+    ensure!(
+        path.is_file(),
+        "{variable} names {}, which is not a file",
+        path.display()
+    );
+    Ok(path)
+}
+
+/// One of our own binaries, from the same build as the running test.
+pub fn product(binary: &str) -> Result<PathBuf> {
+    let test = std::env::current_exe().context("the running test has no path")?;
+    // target/debug/deps/it-<hash> stands beside target/debug/<binary>.
+    let folder = test
+        .parent()
+        .and_then(Path::parent)
+        .context("the running test is not in a target folder")?;
+    let path = folder.join(binary);
+    ensure!(
+        path.is_file(),
+        "{} is not built: run `cargo build --workspace --bins`",
+        path.display()
+    );
+    Ok(path)
+}
+
+/// A loopback port that was free a moment ago. For programs that cannot be told to choose one
+/// themselves; whoever uses it tries again with another when the start fails.
+pub fn free_port() -> Result<u16> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    Ok(listener.local_addr()?.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_part_says_how_to_get_it() {
+        let error = program("NAUTHERA_NO_SUCH_PART").unwrap_err().to_string();
+        assert!(
+            error.contains("NAUTHERA_NO_SUCH_PART") && error.contains("make test"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn free_ports_can_be_bound() {
+        // Another program may take one in between, but not all of them.
+        let bound = |_| TcpListener::bind((Ipv4Addr::LOCALHOST, free_port().unwrap())).is_ok();
+        assert!((0..20).any(bound));
+    }
+}
