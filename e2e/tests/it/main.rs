@@ -1,5 +1,6 @@
 //! Tests of the whole: structure of the workspace, custom resources on a real API server, and the
 //! path from a folder of YAML to a person logged in. `make test` provides the real parts they need.
 
+mod admission;
 mod control_plane;
 mod layering;

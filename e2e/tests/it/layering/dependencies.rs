@@ -247,7 +247,7 @@ pub(super) fn forbidden_arrows(graph: &Graph) -> Vec<Finding> {
             .filter(|to| graph.members.contains(*to))
         {
             let to = graph.name(to);
-            if !allowed.contains(&to) {
+            if to != name && !allowed.contains(&to) {
                 findings.push(Finding::new("Cargo.toml", 0, format!("{name} -> {to}")));
             }
         }

@@ -45,6 +45,17 @@ impl File {
             && !self.path.ends_with("/tests.rs")
     }
 
+    /// Lines that hold more than blanks and comments, tests included.
+    pub(super) fn lines_of_code(&self) -> usize {
+        let parts = classify(&self.text);
+        let bytes: Vec<(u8, Part)> = self.text.bytes().zip(parts).collect();
+        let is_code = |(byte, part): &(u8, Part)| *part != Part::Comment && !byte.is_ascii_whitespace();
+        bytes
+            .split(|(byte, _)| *byte == b'\n')
+            .filter(|line| line.iter().any(is_code))
+            .count()
+    }
+
     /// The text with every byte outside `part` blanked, and test modules blanked, line numbers kept.
     pub(super) fn only(&self, part: Part) -> String {
         let parts = classify(&self.text);
