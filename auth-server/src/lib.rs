@@ -1,4 +1,3 @@
 //! Placeholder.
-pub mod config_feed;
 pub mod pages;
 pub mod store;

@@ -1,4 +1,13 @@
-//! The operator: compiles custom resources into the configuration of auth servers and delivers it.
+//! The operator: turns custom resources into one compiled configuration for each fleet of auth servers, and delivers it.
+//!
+//! [`world`] is what is known, [`resolve`] decides, [`publish`] delivers. `validate` and `dev` read the world from a
+//! folder of YAML files.
 
+pub mod credentials;
+pub mod mint;
 pub mod pki;
 pub mod publish;
+pub mod resolve;
+pub mod table;
+pub mod validate;
+pub mod world;

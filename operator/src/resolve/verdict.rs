@@ -1,0 +1,482 @@
+//! What is said about each object: its conditions and the values that its status shows.
+
+use std::collections::BTreeMap;
+
+use crds::auth_server::{FleetConfiguration, ReplicaCounts};
+use crds::client::EffectiveClient;
+use crds::conditions::{ConditionType, Finding, Prognosis, Reason, find};
+use crds::manifests::Kind;
+use crds::realm::{KeyStage, SigningAlgorithm};
+use crds::status::ServedConfiguration;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
+use oidc::Timestamp;
+use oidc::config::{self, SignatureAlgorithm};
+use snapshot::{Acknowledgements, Artefact, Head, ResourceId, Step};
+
+use super::{Clients, Inputs, Problem, Realms, defaults, is_paused};
+use crate::credentials;
+use crate::world::{ObjectId, ObjectKey};
+
+/// What is to be said about one custom resource.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Verdict {
+    /// Generation of the object that it speaks of; 0 for objects that do not parse.
+    pub generation: i64,
+    /// What is wrong, field by field.
+    pub problems: Vec<Problem>,
+    /// The conditions, `Ready` among them.
+    pub findings: Vec<Finding>,
+    /// What else its status shows.
+    pub details: Details,
+}
+
+/// What the status of an object shows beside its conditions.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Details {
+    /// Of an AuthServer.
+    AuthServer {
+        /// The pods.
+        replicas: ReplicaCounts,
+        /// Realms that are served.
+        realms: i32,
+        /// Clients that are served.
+        clients: i32,
+        /// The configuration that should be served.
+        configuration: FleetConfiguration,
+    },
+    /// Of a Realm.
+    Realm {
+        /// Its stable id.
+        realm_id: Option<String>,
+        /// What is served of it.
+        config: Option<ServedConfiguration>,
+        /// Its keys: id, algorithm and stage.
+        signing_keys: Vec<(String, SigningAlgorithm, KeyStage)>,
+    },
+    /// Of a Client.
+    Client {
+        /// Its `client_id`.
+        client_id: Option<String>,
+        /// Its issuer.
+        issuer: Option<String>,
+        /// Name of the Secret with its credentials.
+        secret: Option<String>,
+        /// What is in force.
+        effective: Option<EffectiveClient>,
+        /// What is served of it.
+        config: Option<ServedConfiguration>,
+    },
+    /// Of an object that does not parse.
+    Undecodable,
+}
+
+impl Verdict {
+    /// The condition of this type.
+    pub fn finding(&self, kind: ConditionType) -> Option<&Finding> {
+        self.findings.iter().find(|finding| finding.kind == kind)
+    }
+
+    /// Whether the object is as its spec says, on every ready replica.
+    pub fn is_ready(&self) -> bool {
+        self.finding(ConditionType::Ready)
+            .is_some_and(|ready| ready.reason == Reason::Live)
+    }
+
+    /// Whether somebody has to act.
+    pub fn is_stalled(&self) -> bool {
+        self.finding(ConditionType::Stalled).is_some()
+    }
+}
+
+/// Where an object's part of the configuration is on its way to the servers.
+struct Delivery<'a> {
+    step: &'a Step,
+    acknowledgements: &'a Acknowledgements,
+}
+
+pub(super) fn verdicts(
+    inputs: &Inputs<'_>,
+    realms: &Realms,
+    clients: &Clients,
+    steps: &BTreeMap<ObjectKey, Step>,
+) -> BTreeMap<ObjectId, Verdict> {
+    let none = Acknowledgements::default();
+    let delivery = |fleet: Option<&ObjectKey>| {
+        let fleet = fleet?;
+        let acknowledgements = inputs.acknowledgements.get(fleet).unwrap_or(&none);
+        Some(Delivery {
+            step: steps.get(fleet)?,
+            acknowledgements,
+        })
+    };
+    let mut verdicts = BTreeMap::new();
+    for (key, server) in &inputs.world.auth_servers {
+        let id = ObjectId {
+            kind: Kind::AuthServer,
+            key: key.clone(),
+        };
+        let verdict = match delivery(Some(key)) {
+            Some(delivery) => fleet(server, &delivery),
+            None => unnameable(&server.metadata),
+        };
+        verdicts.insert(id, verdict);
+    }
+    for (key, realm) in &inputs.world.realms {
+        let Some(outcome) = realms.get(key) else { continue };
+        let id = outcome.served.as_ref().map(|realm| ResourceId::Realm(realm.id));
+        let object = Object {
+            metadata: &realm.metadata,
+            conditions: realm.status.as_ref().map_or(&[], |status| &status.conditions),
+            problems: &outcome.problems,
+            is_former: outcome.is_former,
+            now: inputs.now,
+        };
+        let (findings, config) = judge(&object, id.as_ref(), delivery(outcome.fleet.as_ref()));
+        let keys = outcome.keys.iter().flat_map(|keys| &keys.signing);
+        let details = Details::Realm {
+            realm_id: outcome.served.as_ref().map(|realm| realm.id.to_string()),
+            config,
+            signing_keys: keys
+                .map(|key| (key.kid.clone(), algorithm(key.algorithm), stage(key.stage)))
+                .collect(),
+        };
+        verdicts.insert(
+            ObjectId {
+                kind: Kind::Realm,
+                key: key.clone(),
+            },
+            object.verdict(findings, details),
+        );
+    }
+    for (key, client) in &inputs.world.clients {
+        let Some(outcome) = clients.get(key) else { continue };
+        let id = outcome
+            .served
+            .as_ref()
+            .map(|c| ResourceId::Client(c.realm, c.client_id.as_str().into()));
+        let object = Object {
+            metadata: &client.metadata,
+            conditions: client.status.as_ref().map_or(&[], |status| &status.conditions),
+            problems: &outcome.problems,
+            is_former: outcome.is_former,
+            now: inputs.now,
+        };
+        let (findings, config) = judge(&object, id.as_ref(), delivery(outcome.fleet.as_ref()));
+        let details = Details::Client {
+            client_id: Some(super::client::client_id(key, client)),
+            issuer: outcome.issuer.clone(),
+            secret: outcome
+                .issuer
+                .as_ref()
+                .map(|_| credentials::secret_key(key, client).name),
+            effective: outcome.effective.clone(),
+            config,
+        };
+        verdicts.insert(
+            ObjectId {
+                kind: Kind::Client,
+                key: key.clone(),
+            },
+            object.verdict(findings, details),
+        );
+    }
+    for (id, reason) in &inputs.world.undecodable {
+        verdicts.insert(id.clone(), undecodable(reason));
+    }
+    verdicts
+}
+
+fn fleet(server: &crds::AuthServer, delivery: &Delivery<'_>) -> Verdict {
+    let Delivery { step, acknowledgements } = delivery;
+    let manifest = step.artefact.manifest();
+    let (head, ready) = (manifest.head, acknowledgements.ready.len());
+    let serving = acknowledgements.serving(head);
+    let text = format!(
+        "{serving} of {ready} ready replicas serve generation {}",
+        head.generation
+    );
+    let programmed = if ready == 0 {
+        Finding::new(
+            ConditionType::Programmed,
+            false,
+            Reason::NoReadyReplicas,
+            "no replica is ready yet",
+        )
+    } else if serving < ready {
+        Finding::new(ConditionType::Programmed, false, Reason::RollingOut, text)
+    } else {
+        Finding::new(ConditionType::Programmed, true, Reason::Live, text)
+    };
+    let accepted = Finding::new(ConditionType::Accepted, true, Reason::Accepted, "the spec is valid");
+    let count = |number: usize| i32::try_from(number).unwrap_or(i32::MAX);
+    Verdict {
+        generation: server.metadata.generation.unwrap_or(0),
+        problems: Vec::new(),
+        findings: summarize(vec![accepted, programmed]),
+        details: Details::AuthServer {
+            replicas: ReplicaCounts::new(wanted_replicas(server), count(ready), count(serving)),
+            realms: i32::try_from(manifest.counts.realms).unwrap_or(i32::MAX),
+            clients: i32::try_from(manifest.counts.clients).unwrap_or(i32::MAX),
+            configuration: FleetConfiguration {
+                hash: manifest.content.to_string(),
+                epoch: i64::try_from(head.epoch).unwrap_or(i64::MAX),
+                generation: i64::try_from(head.generation).unwrap_or(i64::MAX),
+            },
+        },
+    }
+}
+
+/// How many servers an AuthServer asks for.
+pub(crate) fn wanted_replicas(server: &crds::AuthServer) -> i32 {
+    let embedded = matches!(server.spec.database, crds::auth_server::Database::Embedded(_));
+    let autoscaled = server
+        .spec
+        .autoscaling
+        .as_ref()
+        .map(|autoscaling| autoscaling.min_replicas);
+    server
+        .spec
+        .replicas
+        .or(autoscaled)
+        .unwrap_or(if embedded { 1 } else { 2 })
+}
+
+/// An AuthServer whose name cannot stand in a certificate. The API server takes no such name.
+fn unnameable(metadata: &ObjectMeta) -> Verdict {
+    let problem = Problem::invalid("metadata.name", "must be a DNS name in lower case");
+    let findings = vec![Finding::new(
+        ConditionType::Accepted,
+        false,
+        problem.reason,
+        problem.sentence(),
+    )];
+    Verdict {
+        generation: metadata.generation.unwrap_or(0),
+        problems: vec![problem],
+        findings: summarize(findings),
+        details: Details::Undecodable,
+    }
+}
+
+fn undecodable(reason: &str) -> Verdict {
+    let accepted = Finding::new(ConditionType::Accepted, false, Reason::Undecodable, reason);
+    Verdict {
+        generation: 0,
+        problems: vec![Problem::new(ConditionType::Accepted, Reason::Undecodable, "", reason)],
+        findings: summarize(vec![accepted]),
+        details: Details::Undecodable,
+    }
+}
+
+/// A Realm or Client with what was found out about it.
+struct Object<'a> {
+    metadata: &'a ObjectMeta,
+    conditions: &'a [Condition],
+    problems: &'a [Problem],
+    is_former: bool,
+    now: Timestamp,
+}
+
+impl Object<'_> {
+    fn verdict(&self, findings: Vec<Finding>, details: Details) -> Verdict {
+        Verdict {
+            generation: self.metadata.generation.unwrap_or(0),
+            problems: self.problems.to_vec(),
+            findings,
+            details,
+        }
+    }
+
+    /// One of the conditions that problems make false.
+    fn condition(&self, kind: ConditionType, good: Reason, text: &str) -> Finding {
+        let mut own = self.problems.iter().filter(|problem| problem.condition == kind);
+        let Some(first) = own.next() else {
+            return Finding::new(kind, true, good, text);
+        };
+        let reason = match first.reason {
+            Reason::ReferenceNotFound if kind == ConditionType::ResolvedRefs && self.is_in_grace() => {
+                Reason::WaitingForReference
+            }
+            reason => reason,
+        };
+        let sentences: Vec<String> = std::iter::once(first).chain(own).map(Problem::sentence).collect();
+        Finding::new(kind, false, reason, sentences.join("; "))
+    }
+
+    /// Whether a missing reference is still waited for: counted from when it was first reported missing.
+    fn is_in_grace(&self) -> bool {
+        let since = find(self.conditions, ConditionType::ResolvedRefs)
+            .filter(|condition| condition.status == "False")
+            .map(|condition| Timestamp::from_unix_seconds(condition.last_transition_time.0.as_second()));
+        since.is_none_or(|since| self.now.since(since) < defaults::REFERENCE_GRACE)
+    }
+}
+
+fn judge(
+    object: &Object<'_>,
+    id: Option<&ResourceId>,
+    delivery: Option<Delivery<'_>>,
+) -> (Vec<Finding>, Option<ServedConfiguration>) {
+    let mut findings = vec![
+        object.condition(
+            ConditionType::Accepted,
+            Reason::Accepted,
+            "the spec is valid and admitted",
+        ),
+        object.condition(
+            ConditionType::ResolvedRefs,
+            Reason::Resolved,
+            "every reference is found",
+        ),
+        object.condition(
+            ConditionType::CredentialsReady,
+            Reason::Issued,
+            "the generated Secrets are there",
+        ),
+    ];
+    let entry = id
+        .zip(delivery.as_ref())
+        .and_then(|(id, delivery)| delivery.step.artefact.entry(id));
+    let config = entry.map(|entry| ServedConfiguration {
+        hash: entry.current.version().to_string(),
+        since_generation: i64::try_from(entry.since_generation).unwrap_or(i64::MAX),
+    });
+    let blocking = findings
+        .iter()
+        .find(|finding| finding.status == crds::conditions::ConditionStatus::False);
+    let programmed = match (id, &delivery, blocking) {
+        (_, _, Some(problem)) if object.is_former || entry.is_none() => {
+            let text = if entry.is_some() {
+                "the former version stays live"
+            } else {
+                "not served"
+            };
+            Finding::new(ConditionType::Programmed, false, problem.reason, text)
+        }
+        (Some(id), Some(delivery), _) => programmed(id, delivery),
+        _ => Finding::new(ConditionType::Programmed, false, Reason::Progressing, "not served yet"),
+    };
+    findings.push(programmed);
+    if is_paused(&object.metadata.annotations) {
+        let text = format!(
+            "the annotation {} freezes it; remove it to go on",
+            crds::PAUSED_ANNOTATION
+        );
+        findings.push(Finding::new(
+            ConditionType::Paused,
+            true,
+            Reason::PausedByAnnotation,
+            text,
+        ));
+    }
+    (summarize(findings), config)
+}
+
+/// Where a resource is on its way.
+fn programmed(id: &ResourceId, delivery: &Delivery<'_>) -> Finding {
+    let not = |reason, message: String| Finding::new(ConditionType::Programmed, false, reason, message);
+    let Delivery {
+        step: Step { artefact, excluded },
+        acknowledgements,
+    } = delivery;
+    let entry = artefact.entry(id);
+    let kept = if entry.is_some() {
+        "; the former version stays live"
+    } else {
+        ""
+    };
+    if let Some(exclusion) = excluded.get(id) {
+        let reason = match exclusion {
+            snapshot::Exclusion::FleetFull => Reason::FleetFull,
+            snapshot::Exclusion::Invalid(_) => Reason::Invalid,
+        };
+        return not(reason, format!("{exclusion}{kept}"));
+    }
+    if let Some(refusal) = artefact.refusal(id) {
+        return not(
+            Reason::RejectedByServer,
+            format!("servers refused it: {}{kept}", refusal.message),
+        );
+    }
+    let Some(entry) = entry else {
+        return not(Reason::Progressing, "waits for the keys of its realm".to_owned());
+    };
+    if let Some(refusal) = refused_now(id, artefact, acknowledgements) {
+        return not(Reason::RejectedByServer, format!("servers refused it: {refusal}"));
+    }
+    let since = Head {
+        generation: entry.since_generation,
+        ..artefact.head()
+    };
+    let (serving, ready) = (acknowledgements.serving(since), acknowledgements.ready.len());
+    if ready == 0 {
+        return not(Reason::NoReadyReplicas, "no replica is ready yet".to_owned());
+    }
+    if serving < ready {
+        let text = format!(
+            "{serving} of {ready} ready replicas serve generation {}",
+            entry.since_generation
+        );
+        return not(Reason::RollingOut, text);
+    }
+    let text = format!(
+        "live on every ready replica since generation {}",
+        entry.since_generation
+    );
+    Finding::new(ConditionType::Programmed, true, Reason::Live, text)
+}
+
+/// A refusal that the next configuration will answer.
+fn refused_now(id: &ResourceId, artefact: &Artefact, acknowledgements: &Acknowledgements) -> Option<String> {
+    let version = artefact.entry(id)?.current.version();
+    acknowledgements
+        .by_pod
+        .values()
+        .filter_map(|answer| answer.rejected.get(id))
+        .find(|refusal| refusal.version == version)
+        .map(|refusal| refusal.message.clone())
+}
+
+/// Adds `Ready`, and `Reconciling` or `Stalled`, which follow from the others.
+fn summarize(mut findings: Vec<Finding>) -> Vec<Finding> {
+    let wrong = findings
+        .iter()
+        .find(|finding| finding.status == crds::conditions::ConditionStatus::False)
+        .or_else(|| findings.iter().find(|finding| finding.kind == ConditionType::Paused))
+        .map(|finding| (finding.reason, finding.message.clone()));
+    match wrong {
+        None => {
+            let live = findings
+                .iter()
+                .find(|finding| finding.kind == ConditionType::Programmed);
+            let text = live.map(|finding| finding.message.clone()).unwrap_or_default();
+            findings.insert(0, Finding::new(ConditionType::Ready, true, Reason::Live, text));
+        }
+        Some((reason, message)) => {
+            findings.insert(0, Finding::new(ConditionType::Ready, false, reason, message.clone()));
+            let summary = match reason.prognosis() {
+                Prognosis::Terminal => ConditionType::Stalled,
+                Prognosis::Good | Prognosis::Progressing => ConditionType::Reconciling,
+            };
+            findings.push(Finding::new(summary, true, reason, message));
+        }
+    }
+    findings
+}
+
+fn algorithm(algorithm: SignatureAlgorithm) -> SigningAlgorithm {
+    match algorithm {
+        SignatureAlgorithm::Es256 => SigningAlgorithm::Es256,
+        SignatureAlgorithm::Rs256 => SigningAlgorithm::Rs256,
+        SignatureAlgorithm::Ps256 => SigningAlgorithm::Ps256,
+        SignatureAlgorithm::EdDsa => SigningAlgorithm::EdDsa,
+    }
+}
+
+fn stage(stage: config::KeyStage) -> KeyStage {
+    match stage {
+        config::KeyStage::Published => KeyStage::Published,
+        config::KeyStage::Active => KeyStage::Active,
+        config::KeyStage::Retired => KeyStage::Retired,
+    }
+}

@@ -1,0 +1,104 @@
+//! What is currently known: custom resources, Secrets and namespaces, as plain data.
+//!
+//! [`folder`] fills it from YAML files. Nothing here decides anything; that is [`crate::resolve`]. Objects that do not
+//! parse are kept by name, because their last good version keeps being served.
+
+mod document;
+pub mod folder;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use crds::manifests::Kind;
+use oidc::Secret;
+
+pub use document::Lines;
+
+/// Namespace and name of an object.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ObjectKey {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+}
+
+impl ObjectKey {
+    /// The key of that object.
+    pub fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
+        Self {
+            namespace: namespace.into(),
+            name: name.into(),
+        }
+    }
+
+    /// The key that `namespace/name` spells.
+    pub fn parse(text: &str) -> Option<Self> {
+        text.split_once('/').map(|(namespace, name)| Self::new(namespace, name))
+    }
+}
+
+impl fmt::Display for ObjectKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// Names one custom resource.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ObjectId {
+    /// Its kind.
+    pub kind: Kind,
+    /// Its namespace and name.
+    pub key: ObjectKey,
+}
+
+impl fmt::Display for ObjectId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.kind.as_str(), self.key)
+    }
+}
+
+/// Everything that is currently known.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct World {
+    /// The fleets.
+    pub auth_servers: BTreeMap<ObjectKey, Arc<crds::AuthServer>>,
+    /// The realms.
+    pub realms: BTreeMap<ObjectKey, Arc<crds::Realm>>,
+    /// The clients.
+    pub clients: BTreeMap<ObjectKey, Arc<crds::Client>>,
+    /// Secrets: those that custom resources name, and those that the operator generated.
+    pub secrets: BTreeMap<ObjectKey, Arc<SecretObject>>,
+    /// Labels of namespaces, for selectors. A namespace that is not listed has no label but its name.
+    pub namespaces: BTreeMap<String, BTreeMap<String, String>>,
+    /// Objects that do not parse, with the reason.
+    pub undecodable: BTreeMap<ObjectId, String>,
+}
+
+impl World {
+    /// Every custom resource, the undecodable ones included.
+    pub fn objects(&self) -> impl Iterator<Item = ObjectId> {
+        let id = |kind| move |key: &ObjectKey| ObjectId { kind, key: key.clone() };
+        self.auth_servers
+            .keys()
+            .map(id(Kind::AuthServer))
+            .chain(self.realms.keys().map(id(Kind::Realm)))
+            .chain(self.clients.keys().map(id(Kind::Client)))
+            .chain(self.undecodable.keys().cloned())
+    }
+}
+
+/// A Kubernetes Secret.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SecretObject {
+    /// `type`.
+    pub kind: String,
+    /// `metadata.labels`.
+    pub labels: BTreeMap<String, String>,
+    /// `metadata.annotations`.
+    pub annotations: BTreeMap<String, String>,
+    /// `data`, decoded.
+    pub data: BTreeMap<String, Secret<Vec<u8>>>,
+}
