@@ -21,12 +21,15 @@ pub(crate) fn between(min: &str, max: &str) -> Value {
     }])
 }
 
+/// How the message of a union begins.
+pub(crate) const ONE_OF: &str = "set exactly one of";
+
 /// Exactly one of the members of a union is set.
 pub(crate) fn one_of<const N: usize>(members: [&str; N]) -> Value {
     let set: Vec<String> = members.iter().map(|member| format!("has(self.{member})")).collect();
     json!([{
         "rule": format!("[{}].exists_one(member, member)", set.join(", ")),
-        "message": format!("set exactly one of {}", members.join(", ")),
+        "message": format!("{ONE_OF} {}", members.join(", ")),
     }])
 }
 

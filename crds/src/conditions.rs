@@ -162,9 +162,13 @@ impl Reason {
     /// Whether an object that is not `Ready` for this reason is reconciling or stalled.
     pub const fn prognosis(self) -> Prognosis {
         match self {
-            Self::Live | Self::Accepted | Self::Resolved | Self::Issued | Self::Available | Self::NewerVersion => {
-                Prognosis::Good
-            }
+            Self::Live
+            | Self::Accepted
+            | Self::Resolved
+            | Self::Issued
+            | Self::Available
+            | Self::PausedByAnnotation
+            | Self::NewerVersion => Prognosis::Good,
             Self::Progressing
             | Self::RollingOut
             | Self::Deploying
@@ -187,8 +191,7 @@ impl Reason {
             | Self::MigrationRequired
             | Self::MigrationFailed
             | Self::RolloutFailed
-            | Self::ShrinkHeld
-            | Self::PausedByAnnotation => Prognosis::Terminal,
+            | Self::ShrinkHeld => Prognosis::Terminal,
         }
     }
 }

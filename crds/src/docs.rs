@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value};
 
+use crate::cel::ONE_OF;
 use crate::conditions::{ConditionType, Prognosis, Reason};
 use crate::manifests::{Kind, ManifestError};
 
@@ -70,6 +71,7 @@ fn fields(page: &mut String, schema: &Value, path: &str) {
         }
         let default = match field.get("default") {
             Some(default) if field.get("properties").is_none() => format!("`{}`", plain(default)),
+            Some(Value::Object(union)) if is_union(field) => format!("`{}`", plain_keys(union)),
             _ if required.iter().any(|required| required == name) => "required".to_owned(),
             _ => String::new(),
         };
@@ -94,6 +96,9 @@ fn shape(schema: &Value) -> String {
         (Some(min), None) => format!(", at least {min}"),
         (None, None) => String::new(),
     };
+    if let Some(choices) = schema.get("enum") {
+        return format!("one of {}", plain(choices).replace(", ", " / "));
+    }
     match text(schema, "type") {
         "array" => {
             let items = schema.get("items").map(shape).unwrap_or_default();
@@ -111,12 +116,23 @@ fn shape(schema: &Value) -> String {
             }
             None => "object".to_owned(),
         },
-        "string" if schema.get("enum").is_some() => "choice".to_owned(),
         "string" if text(schema, "format") == "date-time" => "time".to_owned(),
         "string" if text(schema, "pattern").contains("[0-9]+h") => "duration".to_owned(),
         "string" => format!("string{}", bounds("minLength", "maxLength")),
         other => format!("{other}{}", bounds("minimum", "maximum")),
     }
+}
+
+/// Whether exactly one of the members of the object is set.
+fn is_union(schema: &Value) -> bool {
+    let first = schema
+        .pointer("/x-kubernetes-validations/0/message")
+        .and_then(Value::as_str);
+    first.is_some_and(|message| message.starts_with(ONE_OF))
+}
+
+fn plain_keys(map: &Map<String, Value>) -> String {
+    map.keys().cloned().collect::<Vec<_>>().join(", ")
 }
 
 fn plain(value: &Value) -> String {

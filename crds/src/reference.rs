@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::cel::rules;
 use crate::text::{LabelText, NamespaceName, ObjectName, SecretKey};
 
 /// A Secret in the namespace of the object that names it. It is read by name; it needs no label.
@@ -96,6 +97,10 @@ pub struct NamespaceSelector {
 
 /// One requirement on the labels of a namespace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(extend("x-kubernetes-validations" = rules([(
+    "(self.operator == 'In' || self.operator == 'NotIn') == has(self.values)",
+    "values is set if, and only if, operator is In or NotIn",
+)])))]
 pub struct LabelRequirement {
     /// Label that is looked at.
     #[schemars(length(min = 1, max = 317))]
@@ -104,7 +109,7 @@ pub struct LabelRequirement {
     pub operator: LabelOperator,
     /// Values for In and NotIn.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "atomic"))]
+    #[schemars(length(min = 1, max = 32), extend("x-kubernetes-list-type" = "atomic"))]
     pub values: Vec<LabelText>,
 }
 
