@@ -9,10 +9,12 @@ mod row;
 mod sql;
 mod target;
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use oidc::Timestamp;
 use oidc::config::IdentifierKind;
-use oidc::id::{FlowId, GrantId, PersonId, RealmId, SessionId};
+use oidc::id::{FamilyId, FlowId, GrantId, PersonId, RealmId, SessionId};
 use oidc::person::Person;
 use oidc::revocation::Revocation;
 use oidc::store::{
@@ -109,10 +111,10 @@ impl Store for Postgres {
         };
         let password_hash: Option<String> = column(row, "password_hash")?;
         let found = match password_hash {
-            Some(password_hash) => Some(PersonWithPassword {
+            Some(password_hash) => Some(Box::new(PersonWithPassword {
                 person: person(row)?,
                 password_hash: oidc::Secret::new(password_hash),
-            }),
+            })),
             None => None,
         };
         Ok(AttemptOutcome::Counted(found))
@@ -304,6 +306,24 @@ impl Store for Postgres {
             sequence: column(&row, "seq")?,
             person: Box::new(person(&row)?),
         })
+    }
+
+    async fn refresh_sequence(
+        &self,
+        realm: RealmId,
+        family: FamilyId,
+        idle: Duration,
+        now: Timestamp,
+    ) -> Result<Option<i64>, StoreError> {
+        self.first(
+            Repeat::Harmless,
+            shared::REFRESH_SEQUENCE,
+            &[&realm.0, &family.0, &now.unix_millis(), &millis(idle)],
+        )
+        .await?
+        .as_ref()
+        .map(|row| column(row, "seq"))
+        .transpose()
     }
 
     async fn revoke(&self, realm: RealmId, revocations: &[Revocation], now: Timestamp) -> Result<(), StoreError> {

@@ -32,6 +32,14 @@ pub(super) const PEOPLE: &str = concat!(
 pub(super) const CONSENTED_SCOPES: &str =
     "select scope from consent where realm = $1 and person = $2 and client_id = $3 order by scope";
 
+/// Realm, family, now, idle: what would be refreshed now.
+pub(super) const REFRESH_SEQUENCE: &str = "select f.seq from refresh_family f
+    where f.realm = $1 and f.id = $2 and f.revoked_at is null and f.expires_at > $3 and f.used_at > $3 - $4
+        and exists (select 1 from person p
+            where p.realm = $1 and p.id = f.person and p.epoch = f.epoch and p.state = 0)
+        and (f.offline or exists (select 1 from session s
+            where s.realm = $1 and s.id = f.session and s.ended_at is null and s.expires_at > $3))";
+
 pub(super) const USE_ONCE: &str =
     "insert into use_once (realm, proof, expires_at) values ($1, $2, $3) on conflict do nothing returning 1";
 

@@ -11,10 +11,11 @@ mod sql;
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use oidc::config::IdentifierKind;
-use oidc::id::{FlowId, GrantId, PersonId, RealmId, SessionId};
+use oidc::id::{FamilyId, FlowId, GrantId, PersonId, RealmId, SessionId};
 use oidc::person::Person;
 use oidc::revocation::{Revocation, Revoked};
 use oidc::store::{
@@ -115,10 +116,10 @@ impl Store for Sqlite {
                     |row| Ok((person(row)?, row.get::<_, String>(7)?)),
                 )?;
                 let found = match found {
-                    Some((row, hash)) => Some(PersonWithPassword {
+                    Some((row, hash)) => Some(Box::new(PersonWithPassword {
                         person: row.into_person()?,
                         password_hash: Secret::new(hash),
-                    }),
+                    })),
                     None => None,
                 };
                 Ok(AttemptOutcome::Counted(found))
@@ -346,6 +347,21 @@ impl Store for Sqlite {
                     },
                     None => RotationOutcome::NotAuthorized,
                 })
+            })
+            .await
+    }
+
+    async fn refresh_sequence(
+        &self,
+        realm: RealmId,
+        family: FamilyId,
+        idle: Duration,
+        now: Timestamp,
+    ) -> Result<Option<i64>, StoreError> {
+        self.lanes
+            .read(move |connection| {
+                let params: &[&dyn rusqlite::ToSql] = &[&Id(realm.0), &Id(family.0), &now.unix_millis(), &millis(idle)];
+                Ok(first(connection, shared::REFRESH_SEQUENCE, params, |row| row.get(0))?)
             })
             .await
     }
