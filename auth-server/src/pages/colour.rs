@@ -35,6 +35,16 @@ impl Colour {
             .unwrap_or(target)
     }
 
+    /// The lightest colour of the same hue and saturation, the way a dark brand is lifted without turning grey.
+    pub(super) fn vivid(self) -> Self {
+        let most = self.0.into_iter().max().unwrap_or_default();
+        if most == 0 {
+            return Self::WHITE;
+        }
+        let scale = |channel: u8| u8::try_from(u16::from(channel) * 255 / u16::from(most)).unwrap_or(u8::MAX);
+        Self(self.0.map(scale))
+    }
+
     fn luminance(self) -> f64 {
         let [r, g, b] = self.0.map(|channel| {
             let value = f64::from(channel) / 255.0;

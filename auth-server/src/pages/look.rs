@@ -101,7 +101,16 @@ struct Brand {
 
 impl Brand {
     fn of(brand: Colour, scheme: &Scheme) -> Self {
-        let fill = brand.adjusted(scheme.contrasting, &[scheme.card], scheme.fill_contrast);
+        let toward = if scheme.contrasting == Colour::WHITE {
+            brand.vivid()
+        } else {
+            scheme.contrasting
+        };
+        let fill = brand.adjusted(toward, &[scheme.card], scheme.fill_contrast).adjusted(
+            scheme.contrasting,
+            &[scheme.card],
+            scheme.fill_contrast,
+        );
         let on_fill = [Colour::WHITE, DARK_TEXT]
             .into_iter()
             .find(|text| text.contrast(fill) >= 4.5)
@@ -113,7 +122,11 @@ impl Brand {
         };
         let edge = fill.adjusted(scheme.contrasting, &[scheme.card], 3.0);
         // A little above 4.5, so that the ink also holds on a tint of itself.
-        let ink = brand.adjusted(scheme.contrasting, &[scheme.card, scheme.page], 5.6);
+        let ink = brand.adjusted(toward, &[scheme.card, scheme.page], 5.6).adjusted(
+            scheme.contrasting,
+            &[scheme.card, scheme.page],
+            5.6,
+        );
         Self {
             fill,
             hover,

@@ -74,21 +74,7 @@ const origin = `http://127.0.0.1:${server.address().port}`;
 const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: FLAGS });
 
 try {
-  for (const scheme of ["light", "dark"]) {
-    for (const [view, { width, height, scale }] of Object.entries(VIEWS)) {
-      const context = await browser.newContext({
-        viewport: { width, height },
-        deviceScaleFactor: scale ?? 1,
-        colorScheme: scheme,
-        reducedMotion: "reduce",
-      });
-      await isolate(context);
-      const page = await context.newPage();
-      // form_post submits itself as soon as it is parsed; it is looked at without scripts.
-      for (const item of cases.filter(({ name }) => !name.startsWith("form-post"))) await inspect(page, item, scheme, view);
-      await context.close();
-    }
-  }
+  await Promise.all(["light", "dark"].map(inScheme));
   await withoutScripts();
   await showPassword();
   await formPost();
@@ -98,6 +84,26 @@ try {
 }
 console.log(`${passed} passed, ${failed} failed`);
 process.exitCode = failed > 0 || passed === 0 ? 1 : 0;
+
+// All pages in all views. Hostile text is about markup, not about layout: one view shows it.
+async function inScheme(scheme) {
+  for (const [view, { width, height, scale }] of Object.entries(VIEWS)) {
+    const context = await browser.newContext({
+      viewport: { width, height },
+      deviceScaleFactor: scale ?? 1,
+      colorScheme: scheme,
+      reducedMotion: "reduce",
+    });
+    await isolate(context);
+    const page = await context.newPage();
+    for (const item of cases) {
+      // form_post submits itself as soon as it is parsed; it is looked at without scripts.
+      if (item.name.startsWith("form-post") || (item.name.endsWith("-hostile") && view !== "phone")) continue;
+      await inspect(page, item, scheme, view);
+    }
+    await context.close();
+  }
+}
 
 // Answers requests that would leave this machine, and keeps them in `leaving`.
 async function isolate(context) {
@@ -118,7 +124,9 @@ async function inspect(page, { file, name, locale }, scheme, view) {
   const listeners = {
     console: (message) => message.type() === "error" && complaints.push(message.text()),
     pageerror: (error) => complaints.push(String(error)),
-    requestfailed: (request) => complaints.push(`${request.url()} failed`),
+    // The icon of the tab may still load when the next page is opened; what a policy blocks has another reason.
+    requestfailed: (request) =>
+      request.failure()?.errorText !== "net::ERR_ABORTED" && complaints.push(`${request.url()} failed`),
     response: (answer) => answer.status() >= 400 && complaints.push(`${answer.status()} ${answer.url()}`),
     dialog: (dialog) => complaints.push("a dialog") && dialog.dismiss(),
   };
@@ -128,7 +136,7 @@ async function inspect(page, { file, name, locale }, scheme, view) {
   const overflow = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
   check(overflow <= 0, `no horizontal scroll, ${what}`, `${overflow}px`);
   if (view === "phone" || view === "desktop") {
-    await axe(page, what);
+    if (view === "phone" || locale === "en") await axe(page, what);
     await page.evaluate(() => document.activeElement?.blur());
     await page.screenshot({ path: join(outDir, `${name}.${locale}.${scheme}.${view}.png`), fullPage: true });
   }
