@@ -1,3 +1,4 @@
 //! Placeholder.
+pub mod config_feed;
 pub mod pages;
 pub mod store;

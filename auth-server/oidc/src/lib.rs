@@ -5,7 +5,10 @@
 //! [`Timestamp`] that a caller passes), owns no randomness, and knows no web framework, no SQL and no Kubernetes.
 //! Password hashing is done by the caller, between two calls of the core.
 
+mod access_token;
+mod audience;
 pub mod claims;
+pub mod client_authentication;
 pub mod code;
 pub mod config;
 pub mod context;
@@ -14,11 +17,14 @@ pub mod discovery;
 pub mod document;
 pub mod endpoint;
 pub mod front_channel;
+mod grant;
 pub mod id;
+pub mod introspection;
 mod jose;
 pub mod key_generation;
 pub mod keys;
 pub mod login;
+pub mod mint;
 pub mod parameters;
 pub mod person;
 pub mod redirect_uri;
@@ -30,6 +36,9 @@ pub mod store;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod time;
+pub mod token;
+pub mod token_revocation;
+pub mod userinfo;
 
 pub use context::Context;
 pub use jose::{JwsError, TokenType, UnusableKey};

@@ -1,0 +1,293 @@
+//! Where the served configuration comes from: files at the start, then streams from every operator replica.
+//!
+//! Each update is verified whole before the live configuration is touched; then it is swapped atomically. A resource
+//! that is no good is refused alone and keeps its former version. Whatever happens to operators and files, the last
+//! good configuration keeps being served. What realms mean is not known here, only whether they may be served.
+
+mod held;
+mod mount;
+mod stream;
+mod tls;
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use oidc::Timestamp;
+use oidc::served::Served;
+use snapshot::{Fleet, Head, ServerVersion};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use held::{Applied, Held, Update, UpdateError};
+
+/// How long a server with a configuration waits for a first word from an operator before it counts as ready.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Where configuration is found and who this server is.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The fleet that this server belongs to. Another fleet's configuration is refused.
+    pub fleet: Fleet,
+    /// The folder of manifest and shards.
+    pub config_dir: PathBuf,
+    /// Operators to dial, `HOST:PORT`. A host with several addresses is dialled at each of them.
+    pub operator_addresses: Vec<String>,
+    /// The folder of `tls.crt`, `tls.key` and `ca.crt`; needed when there is anybody to dial.
+    pub peer_dir: Option<PathBuf>,
+    /// The file with the token that names this pod.
+    pub token_file: Option<PathBuf>,
+    /// The first wait before an operator is dialled again; it doubles up to [`Settings::backoff_longest`].
+    pub backoff_first: Duration,
+    /// The longest wait before an operator is dialled again.
+    pub backoff_longest: Duration,
+    /// How often files are looked at again: those of the configuration while no operator is connected, and those of
+    /// the peer certificate.
+    pub reread: Duration,
+}
+
+impl Settings {
+    /// Settings with the usual times and nobody to dial.
+    pub fn new(fleet: Fleet, config_dir: PathBuf) -> Self {
+        Self {
+            fleet,
+            config_dir,
+            operator_addresses: Vec::new(),
+            peer_dir: None,
+            token_file: None,
+            backoff_first: Duration::from_secs(1),
+            backoff_longest: Duration::from_mins(1),
+            reread: Duration::from_secs(15),
+        }
+    }
+}
+
+/// Where the configuration that is served came from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Source {
+    /// Nothing is served.
+    #[default]
+    None,
+    /// From files.
+    Mount,
+    /// From an operator.
+    Stream,
+}
+
+/// How the feed is doing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Status {
+    /// Position of what is served; `None` when nothing is.
+    pub head: Option<Head>,
+    /// Where it came from.
+    pub source: Source,
+    /// The highest position heard of, served or not.
+    pub known: Option<Head>,
+    /// When what is served was last confirmed or replaced by files or an operator.
+    pub confirmed_at: Option<Timestamp>,
+    /// How many resources are not served as the configuration says.
+    pub rejected: usize,
+    /// How many operators are connected.
+    pub connected: usize,
+    /// Whether an operator confirmed the configuration, nobody can be dialled, or the wait is over.
+    pub settled: bool,
+    /// Why the last update or the files were refused, until something is applied again.
+    pub problem: Option<String>,
+}
+
+impl Status {
+    /// Whether there is a configuration and no reason to wait for a better one.
+    pub fn is_ready(&self) -> bool {
+        self.head.is_some() && self.settled
+    }
+
+    /// How many generations behind the newest known configuration this server is.
+    pub fn head_lag(&self) -> u64 {
+        match (self.head, self.known) {
+            (Some(head), Some(known)) if known > head => known.generation.saturating_sub(head.generation).max(1),
+            _ => 0,
+        }
+    }
+}
+
+/// A running feed. Dropping it stops the feed; what is served stays.
+#[derive(Debug)]
+pub struct Handle {
+    served: Arc<ArcSwap<Served>>,
+    status: watch::Receiver<Status>,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Handle {
+    /// The configuration of the moment: load it once for each request. Empty while [`Status::head`] is `None`.
+    pub fn served(&self) -> Arc<ArcSwap<Served>> {
+        Arc::clone(&self.served)
+    }
+
+    /// How the feed is doing, now and whenever it changes.
+    pub fn status(&self) -> watch::Receiver<Status> {
+        self.status.clone()
+    }
+
+    /// Closes all streams.
+    pub async fn stop(&self) {
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+/// The feed of configuration.
+#[derive(Debug)]
+pub struct ConfigFeed {
+    settings: Settings,
+    served: Arc<ArcSwap<Served>>,
+    held: Mutex<Held>,
+    status: watch::Sender<Status>,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl ConfigFeed {
+    /// Reads the files, so that what they hold is served when this returns, and dials the operators. Must be called
+    /// in a tokio runtime. Never fails: problems are in [`Status`] and in the log.
+    pub async fn start(settings: Settings) -> Handle {
+        let feed = Arc::new(Self {
+            served: Arc::default(),
+            held: Mutex::default(),
+            status: watch::Sender::default(),
+            stop: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+            settings,
+        });
+        feed.read_mount().await;
+        feed.spawn(mount::follow(Arc::clone(&feed)));
+        stream::dial_all(&feed);
+        let handle = Handle {
+            served: Arc::clone(&feed.served),
+            status: feed.status.subscribe(),
+            stop: feed.stop.clone(),
+            tasks: feed.tasks.clone(),
+        };
+        let waiting = Arc::clone(&feed);
+        feed.spawn(async move {
+            tokio::time::sleep(PATIENCE).await;
+            waiting.settle();
+        });
+        handle
+    }
+
+    /// Runs `task` until the feed is stopped.
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let stop = self.stop.clone();
+        self.tasks.spawn(async move { stop.run_until_cancelled(task).await });
+    }
+
+    async fn read_mount(self: &Arc<Self>) {
+        let feed = Arc::clone(self);
+        let read = tokio::task::spawn_blocking(move || {
+            let held = feed.held().head();
+            match mount::read(&feed.settings.config_dir, held) {
+                Ok(Some(artefact)) => {
+                    let update = Update::from_artefact(&artefact, &feed.held());
+                    let _ = feed.apply(update, Source::Mount);
+                }
+                Ok(None) => {}
+                Err(error) => feed.report_problem(&error),
+            }
+        });
+        let _ = read.await;
+    }
+
+    /// Verifies `update` and serves it. Runs for milliseconds on a large one.
+    fn apply(&self, update: Update, source: Source) -> Result<Applied, UpdateError> {
+        let known = update.manifest.head;
+        // Held until the swap, so that two operators cannot put an older configuration over a newer one.
+        let mut held = self.held();
+        let outcome = held.apply(
+            update,
+            &self.settings.fleet,
+            ServerVersion::current(),
+            &self.served.load(),
+        );
+        match &outcome {
+            Ok(applied) => {
+                if let Some(served) = &applied.served {
+                    self.served.store(Arc::clone(served));
+                    tracing::info!(head = %known, rejected = held.rejected().len(), ?source, "configuration is served");
+                }
+                for (id, refusal) in &applied.refused {
+                    tracing::warn!(%id, code = refusal.code, reason = refusal.message, "resource refused");
+                }
+                let rejected = held.rejected().len();
+                self.status.send_modify(|status| {
+                    // What an operator confirms needs no file any more; a file never replaces an operator's word.
+                    if applied.served.is_some() || source == Source::Stream {
+                        status.source = source;
+                    }
+                    status.head = Some(known);
+                    status.known = status.known.max(Some(known));
+                    status.confirmed_at = Some(now());
+                    status.rejected = rejected;
+                    status.problem = None;
+                });
+            }
+            Err(error) => {
+                if error.is_newer() {
+                    self.status
+                        .send_modify(|status| status.known = status.known.max(Some(known)));
+                }
+                self.report_problem(error);
+            }
+        }
+        outcome
+    }
+
+    /// Notes that an operator confirmed what is served.
+    fn confirm(&self) {
+        self.status.send_modify(|status| {
+            status.source = Source::Stream;
+            status.confirmed_at = Some(now());
+            status.problem = None;
+        });
+    }
+
+    fn report_problem(&self, error: &(dyn std::error::Error + 'static)) {
+        let mut text = error.to_string();
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            text = format!("{text}: {error}");
+            cause = error.source();
+        }
+        self.status.send_if_modified(|status| {
+            let is_new = status.problem.as_ref() != Some(&text);
+            if is_new {
+                tracing::warn!(reason = text, "configuration refused");
+                status.problem = Some(text);
+            }
+            is_new
+        });
+    }
+
+    fn settle(&self) {
+        self.status
+            .send_if_modified(|status| !std::mem::replace(&mut status.settled, true));
+    }
+
+    fn held(&self) -> std::sync::MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn now() -> Timestamp {
+    Timestamp::from_unix_millis(jiff::Timestamp::now().as_millisecond())
+}
