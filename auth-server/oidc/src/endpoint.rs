@@ -18,6 +18,8 @@ pub const END_SESSION: &str = "/oauth2/end_session";
 pub const LOGIN: &str = "/login";
 /// The consent page.
 pub const CONSENT: &str = "/consent";
+/// The account choice.
+pub const CHOOSE_ACCOUNT: &str = "/choose-account";
 /// The sign-out page.
 pub const LOGOUT: &str = "/logout";
 /// OpenID Connect Discovery 1.0 §4.

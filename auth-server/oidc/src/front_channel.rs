@@ -9,7 +9,10 @@ mod cookies;
 mod prompt;
 
 use std::borrow::Cow;
+use std::fmt;
 use std::time::Duration;
+
+use crate::parameters::ParameterError;
 
 pub use cookies::{CookieAge, Cookies, DuplicateCookie, SetCookie};
 pub use prompt::{
@@ -64,7 +67,7 @@ pub struct FrontChannel {
 }
 
 /// What a browser gets.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub enum Outcome {
     /// Go on at this address (303 See Other): the client's proven redirect URI, or an address of the issuer.
     Redirect {
@@ -106,8 +109,25 @@ pub enum Outcome {
     },
 }
 
+/// Without codes, flows and names: those are for the browser only.
+impl fmt::Debug for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Redirect { .. } => f.write_str("Redirect"),
+            Self::FormPost { .. } => f.write_str("FormPost"),
+            Self::SignIn(prompt) => f.debug_tuple("SignIn").field(&prompt.alert).finish(),
+            Self::Consent(_) => f.write_str("Consent"),
+            Self::ChooseAccount(_) => f.write_str("ChooseAccount"),
+            Self::ConfirmLogout(_) => f.write_str("ConfirmLogout"),
+            Self::LoggedOut { .. } => f.write_str("LoggedOut"),
+            Self::Refused(refusal) => f.debug_tuple("Refused").field(&refusal.kind).finish(),
+            Self::Unavailable { .. } => f.write_str("Unavailable"),
+        }
+    }
+}
+
 /// Why a request is refused on a page.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Refusal {
     /// What happened; decides the words.
     pub kind: RefusalKind,
@@ -117,6 +137,16 @@ pub struct Refusal {
     pub start_again: Option<String>,
     /// `ui_locales` as sent.
     pub ui_locales: Option<String>,
+}
+
+/// Without the address, which holds a sealed request.
+impl fmt::Debug for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Refusal")
+            .field("kind", &self.kind)
+            .field("detail", &self.detail)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What happened.
@@ -141,6 +171,11 @@ pub enum RefusalKind {
 }
 
 impl FrontChannel {
+    /// The answer to a request whose parameters do not even parse.
+    pub fn malformed(error: &ParameterError) -> Self {
+        Self::refused(RefusalKind::InvalidRequest, error.to_string())
+    }
+
     /// An outcome that sets no cookies.
     pub(crate) fn of(outcome: Outcome) -> Self {
         Self {

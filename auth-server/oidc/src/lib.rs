@@ -6,15 +6,19 @@
 //! Password hashing is done by the caller, between two calls of the core.
 
 mod access_token;
+pub mod account_choice;
 mod audience;
+pub mod authorize;
 pub mod claims;
 pub mod client_authentication;
 pub mod code;
 pub mod config;
+pub mod consent;
 pub mod context;
 pub mod cors;
 pub mod discovery;
 pub mod document;
+pub mod end_session;
 pub mod endpoint;
 pub mod front_channel;
 mod grant;
@@ -32,6 +36,7 @@ pub mod revocation;
 pub mod seal;
 pub mod secret;
 pub mod served;
+pub mod session;
 pub mod store;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

@@ -40,8 +40,8 @@ pub enum Purpose {
     Consent,
     /// What a sign-out page is about.
     Logout,
-    /// Synchroniser tokens of forms.
-    Csrf,
+    /// The cookie that says when a session was last used.
+    Activity,
     /// A request that is carried across a redirect of our own.
     Request,
 }
@@ -57,7 +57,7 @@ impl Purpose {
             Self::LoginFlow => 3,
             Self::Consent => 4,
             Self::Logout => 5,
-            Self::Csrf => 6,
+            Self::Activity => 6,
             Self::Request => 7,
         }
     }
@@ -71,7 +71,7 @@ impl Purpose {
             Self::LoginFlow => "login-flow",
             Self::Consent => "consent",
             Self::Logout => "logout",
-            Self::Csrf => "csrf",
+            Self::Activity => "activity",
             Self::Request => "request",
         }
     }
@@ -236,7 +236,7 @@ mod tests {
         Purpose::LoginFlow,
         Purpose::Consent,
         Purpose::Logout,
-        Purpose::Csrf,
+        Purpose::Activity,
         Purpose::Request,
     ];
 
@@ -275,10 +275,10 @@ mod tests {
     #[test]
     fn a_value_of_another_realm_is_refused_even_under_the_same_secret() {
         let sealed = sealer("https://a.example")
-            .seal(Purpose::Csrf, &"x", &mut testing::rng())
+            .seal(Purpose::Activity, &"x", &mut testing::rng())
             .unwrap();
         assert_eq!(
-            sealer("https://b.example").open::<String>(Purpose::Csrf, &sealed),
+            sealer("https://b.example").open::<String>(Purpose::Activity, &sealed),
             Err(OpenError)
         );
     }
@@ -301,11 +301,11 @@ mod tests {
             ],
         );
         let gone = Sealer::new(realm, &[key("sealkey2", KeyStage::Active, 2)]);
-        let before = old.seal(Purpose::Csrf, &1, &mut testing::rng()).unwrap();
-        let after = new.seal(Purpose::Csrf, &2, &mut testing::rng()).unwrap();
-        assert_eq!(new.open(Purpose::Csrf, &before), Ok(1));
-        assert_eq!(old.open(Purpose::Csrf, &after), Ok(2));
-        assert_eq!(gone.open::<i32>(Purpose::Csrf, &before), Err(OpenError));
+        let before = old.seal(Purpose::Activity, &1, &mut testing::rng()).unwrap();
+        let after = new.seal(Purpose::Activity, &2, &mut testing::rng()).unwrap();
+        assert_eq!(new.open(Purpose::Activity, &before), Ok(1));
+        assert_eq!(old.open(Purpose::Activity, &after), Ok(2));
+        assert_eq!(gone.open::<i32>(Purpose::Activity, &before), Err(OpenError));
     }
 
     #[test]
@@ -318,7 +318,7 @@ mod tests {
             ],
         );
         assert_eq!(
-            sealer.seal(Purpose::Csrf, &1, &mut testing::rng()),
+            sealer.seal(Purpose::Activity, &1, &mut testing::rng()),
             Err(SealError::NoKey)
         );
     }

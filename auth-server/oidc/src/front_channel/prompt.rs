@@ -1,12 +1,13 @@
 //! The questions that people are asked, as plain data for whoever renders the pages.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::{Client, Localized};
 
 /// What every form carries back to us, as hidden fields of these names.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Form {
     /// `flow`: the sealed state of what is in progress.
     pub flow: String,
@@ -14,8 +15,14 @@ pub struct Form {
     pub csrf: String,
 }
 
+impl fmt::Debug for Form {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Form")
+    }
+}
+
 /// Asks who it is, and for the password. The form posts `username`, `password` and [`Form`] to [`crate::login::begin`].
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct SignInPrompt {
     /// The hidden fields.
     pub form: Form,
@@ -30,7 +37,7 @@ pub struct SignInPrompt {
 }
 
 /// Who signs in.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Identifier {
     /// Anybody.
     Ask {
@@ -66,7 +73,7 @@ pub enum SignInAlert {
 
 /// Asks whether the client may have what it asks for. The form posts `decision` (`allow` or `deny`) and [`Form`] to
 /// [`crate::consent::decide`].
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct ConsentPrompt {
     /// The hidden fields.
     pub form: Form,
@@ -95,7 +102,7 @@ pub struct ScopePrompt {
 
 /// Offers the live account or another sign-in. The form posts `choice` (`continue` or `other`) and [`Form`] to
 /// [`crate::account_choice::choose`].
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct AccountPrompt {
     /// The hidden fields.
     pub form: Form,
@@ -110,11 +117,11 @@ pub struct AccountPrompt {
 }
 
 /// Asks whether to sign out. The form posts [`Form`] to [`crate::end_session::confirm`].
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct LogoutPrompt {
     /// The hidden fields.
     pub form: Form,
-    /// The account that is signed in, when it is known without asking the store.
+    /// The account that is signed in, when the store could tell.
     pub account: Option<String>,
     /// The application that asked, when it is proven.
     pub client: Option<Arc<Client>>,
