@@ -6,6 +6,8 @@
 //! installs the parts and names them in the environment; one that is missing fails the test.
 
 pub mod control_plane;
+pub mod dev;
 pub mod parts;
 pub mod postgres;
 pub mod process;
+pub mod relying_party;

@@ -104,6 +104,11 @@ impl Process {
         if self.exited()?.is_none() {
             self.signal(Signal::TERM)?;
         }
+        self.wait(patience)
+    }
+
+    /// Waits at most `patience` for its end; fails when it is still there.
+    pub fn wait(&mut self, patience: Duration) -> Result<ExitStatus> {
         let deadline = Instant::now() + patience;
         loop {
             if let Some(status) = self.exited()? {

@@ -4,3 +4,4 @@
 mod admission;
 mod control_plane;
 mod layering;
+mod samples;

@@ -58,7 +58,7 @@ pub(super) const STATUS_EXCEPTIONS: &[Exception] = &[];
 pub(super) const LENGTH_EXCEPTIONS: &[Exception] = &[];
 
 const FILE_LINES: usize = 600;
-const FUNCTION_LINES: usize = 80;
+const FUNCTION_LINES: usize = 100;
 
 /// Hosts of registries and paths of single machines; in two pieces, so that this file names none.
 pub(super) const PLACES: &[&str] = &[
