@@ -11,6 +11,8 @@ mod postgres;
 mod rows;
 mod runtime;
 pub mod schema;
+#[cfg(test)]
+mod scoped;
 mod sql;
 mod sqlite;
 

@@ -68,7 +68,7 @@ pub(super) const COMPLETE_LOGIN: &str = "with who as (
             expires_at = greatest(s.expires_at, excluded.expires_at)
     ), upgraded as (
         update person p set password_hash = $10::text from step
-        where p.realm = $1 and p.id = $4 and p.epoch = $5 and $10 is not null and step.marker = $12
+        where p.realm = $1 and p.id = $4 and p.epoch = $5 and $10::text is not null and step.marker = $12
     )
     select step.marker, step.session from step";
 
@@ -95,7 +95,7 @@ pub(super) const REDEEM_CODE: &str = concat!(
         insert into refresh_family (realm, id, grant_id, person, epoch, session, client_id, offline, seq,
             rotated_at, used_at, expires_at)
         select $1, $12::uuid, $5, $7, $8, $9, $6, $14::boolean, 0, $11, $11, $13
-        from spent, who where spent.request = $4 and $12 is not null
+        from spent, who where spent.request = $4 and $12::uuid is not null
         on conflict do nothing
     ), known as (
         insert into session_client (realm, session, client_id, expires_at)

@@ -1,0 +1,11 @@
+//! The auth server on real parts. One module per area; each test owns its database and its ports.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that fails panics"
+)]
+
+mod database;
+mod store;
