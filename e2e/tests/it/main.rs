@@ -5,3 +5,4 @@ mod admission;
 mod control_plane;
 mod layering;
 mod samples;
+mod summary;
