@@ -4,6 +4,7 @@
     reason = "fixtures are fixed: a wrong one must stop the test that uses it"
 )]
 
+mod agent;
 mod memory;
 
 use std::collections::{BTreeMap, HashMap};
@@ -17,6 +18,7 @@ use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use uuid::Uuid;
 
+pub use self::agent::Agent;
 pub use self::memory::MemoryStore;
 use crate::claims::ClaimsRequest;
 use crate::code::{Authentication, AuthorizationCode};
