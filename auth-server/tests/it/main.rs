@@ -7,5 +7,8 @@
     reason = "a test that fails panics"
 )]
 
+mod browser;
 mod database;
+mod flow;
+mod server;
 mod store;

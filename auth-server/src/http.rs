@@ -1,0 +1,182 @@
+//! HTTP: finds the realm and the route of a request, reads it within limits, and hands it to one endpoint.
+//!
+//! Nothing of the protocol is decided here. Status codes come from [`error`], headers that every answer carries from
+//! [`headers`], paths from [`route`].
+
+mod cors;
+mod document;
+mod end_session;
+mod error;
+mod exchange;
+pub(crate) use exchange::now;
+mod front;
+mod headers;
+mod introspect;
+pub(crate) mod listen;
+mod login;
+mod look;
+mod origin;
+mod page;
+pub(crate) mod probe;
+mod revoke;
+mod route;
+mod static_file;
+mod token;
+mod userinfo;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use actix_web::http::Method;
+use actix_web::http::header;
+use actix_web::web::{self, Bytes, BytesMut};
+use actix_web::{HttpRequest, HttpResponse};
+use arc_swap::ArcSwap;
+use futures::StreamExt as _;
+use ipnet::IpNet;
+use oidc::revocation::Revocations;
+use oidc::served::Served;
+
+use crate::metrics::Metrics;
+use crate::password::Hasher;
+use crate::store::Database;
+use exchange::Exchange;
+use look::LookBook;
+use route::{Endpoint, Route};
+
+/// Bytes of a request body that are read.
+const MAX_BODY_BYTES: usize = 64 * 1024;
+
+/// What all endpoints share.
+pub(crate) struct Shell {
+    pub(crate) served: Arc<ArcSwap<Served>>,
+    pub(crate) store: Arc<dyn Database>,
+    pub(crate) revocations: Arc<Revocations>,
+    pub(crate) hasher: Hasher,
+    pub(crate) metrics: Metrics,
+    pub(crate) trusted_proxies: Vec<IpNet>,
+    pub(crate) max_staleness: Duration,
+    pub(crate) looks: LookBook,
+}
+
+impl Shell {
+    /// What endpoints share, with no look computed yet.
+    pub(crate) fn new(
+        served: Arc<ArcSwap<Served>>,
+        store: Arc<dyn Database>,
+        revocations: Arc<Revocations>,
+        hasher: Hasher,
+        metrics: Metrics,
+        settings: &crate::settings::Settings,
+    ) -> Self {
+        Self {
+            served,
+            store,
+            revocations,
+            hasher,
+            metrics,
+            trusted_proxies: settings.trusted_proxies.clone(),
+            max_staleness: settings.max_staleness,
+            looks: LookBook::default(),
+        }
+    }
+}
+
+/// Answers any request of the public listener.
+pub(crate) async fn serve(request: HttpRequest, payload: web::Payload, shell: web::Data<Shell>) -> HttpResponse {
+    let began = Instant::now();
+    let (endpoint, mut response, https) = answer(&request, payload, &shell).await;
+    headers::protect(&mut response, https);
+    let name = endpoint.map_or("none", Endpoint::name);
+    shell
+        .metrics
+        .exchange(name, response.status().as_u16(), began.elapsed());
+    tracing::debug!(endpoint = name, status = response.status().as_u16(), "answered");
+    response
+}
+
+async fn answer(request: &HttpRequest, payload: web::Payload, shell: &Shell) -> (Option<Endpoint>, HttpResponse, bool) {
+    let origin = origin::of(request, &shell.trusted_proxies);
+    let served = shell.served.load_full();
+    let path = request.path();
+    let found = well_known(&served, &origin.authority, path).or_else(|| {
+        served
+            .find(&origin.authority, path)
+            .and_then(|(realm, rest)| Some((realm, route::find(rest)?)))
+    });
+    let Some((realm, (route, tail))) = found else {
+        return (None, static_file::outside(request), false);
+    };
+    let (endpoint, https) = (Some(route.endpoint), realm.realm.issuer.is_https());
+    if request.method() == Method::OPTIONS {
+        return (endpoint, cors::preflight(request, realm, route), https);
+    }
+    if !route.methods.contains(request.method()) {
+        let allow: Vec<&str> = route.methods.iter().map(Method::as_str).collect();
+        return (endpoint, error::method_not_allowed(&allow.join(", ")), https);
+    }
+    let body = match body(request, payload).await {
+        Ok(body) => body,
+        Err(refusal) => return (endpoint, refusal, https),
+    };
+    let exchange = Exchange::new(shell, request, Arc::clone(realm), origin, body);
+    let mut response = dispatch(exchange, route, tail).await;
+    cors::readable(request, realm, route, &mut response);
+    (endpoint, response, https)
+}
+
+/// RFC 8414 §3: the well-known path stands between the host and the path of the issuer.
+fn well_known<'s>(
+    served: &'s Served,
+    authority: &str,
+    path: &str,
+) -> Option<(&'s Arc<oidc::served::ServedRealm>, (&'static Route, &'static str))> {
+    let (route, _) = route::find(oidc::endpoint::OAUTH_AUTHORIZATION_SERVER)?;
+    let issuer_path = path.strip_prefix(oidc::endpoint::OAUTH_AUTHORIZATION_SERVER)?;
+    let (realm, rest) = served.find(authority, issuer_path)?;
+    rest.is_empty().then_some((realm, (route, "")))
+}
+
+async fn dispatch(exchange: Exchange<'_>, route: &Route, tail: &str) -> HttpResponse {
+    match route.endpoint {
+        Endpoint::Discovery => document::discovery(&exchange, route),
+        Endpoint::AuthorizationServerMetadata => document::authorization_server(&exchange, route),
+        Endpoint::Jwks => document::jwks(&exchange, route),
+        Endpoint::Authorize => front::authorize(exchange).await,
+        Endpoint::Consent => front::consent(exchange).await,
+        Endpoint::ChooseAccount => front::choose_account(exchange).await,
+        Endpoint::Login => login::submit(exchange).await,
+        Endpoint::EndSession => end_session::request(exchange).await,
+        Endpoint::Logout => end_session::confirm(exchange).await,
+        Endpoint::Token => token::respond(exchange).await,
+        Endpoint::Userinfo => userinfo::respond(exchange).await,
+        Endpoint::Introspect => introspect::respond(exchange).await,
+        Endpoint::Revoke => revoke::respond(exchange).await,
+        Endpoint::Asset => static_file::asset(exchange.request, tail),
+        Endpoint::RealmLogo => static_file::realm_logo(&exchange, route, tail),
+        Endpoint::ClientLogo => static_file::client_logo(&exchange, route, tail),
+    }
+}
+
+/// The body of a POST, within limits and of the one type that the protocol uses.
+async fn body(request: &HttpRequest, mut payload: web::Payload) -> Result<Bytes, HttpResponse> {
+    if request.method() != Method::POST {
+        return Ok(Bytes::new());
+    }
+    let mut body = BytesMut::new();
+    while let Some(chunk) = payload.next().await {
+        let chunk = chunk.map_err(|_| error::body_unreadable())?;
+        if body.len() + chunk.len() > MAX_BODY_BYTES {
+            return Err(error::body_too_large());
+        }
+        body.extend_from_slice(&chunk);
+    }
+    let form = origin::single(request.headers(), &header::CONTENT_TYPE).is_some_and(|value| {
+        let essence = value.split(';').next().unwrap_or_default().trim();
+        essence.eq_ignore_ascii_case("application/x-www-form-urlencoded")
+    });
+    if !form && !body.is_empty() {
+        return Err(error::unsupported_media_type());
+    }
+    Ok(body.freeze())
+}

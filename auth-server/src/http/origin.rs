@@ -1,0 +1,129 @@
+//! Where a request came from and which host it was sent to, through proxies that are believed.
+//!
+//! Forwarded headers count only when the connection itself comes from a configured network: anybody can write them.
+
+use std::net::IpAddr;
+
+use actix_web::HttpRequest;
+use actix_web::http::header::{self, HeaderMap, HeaderName};
+use ipnet::IpNet;
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+
+/// The host a browser asked for, and the address it came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RequestOrigin {
+    /// Host with port as in `Host`, in lower case, without a default port; empty when there is none.
+    pub(crate) authority: String,
+    /// Address of the nearest party that no configured proxy speaks for.
+    pub(crate) source: String,
+}
+
+/// Reads both from `request`.
+pub(crate) fn of(request: &HttpRequest, trusted: &[IpNet]) -> RequestOrigin {
+    let peer = request.peer_addr().map(|address| address.ip().to_canonical());
+    let host = request.uri().authority().map(|authority| authority.as_str().to_owned());
+    let host = host.or_else(|| single(request.headers(), &header::HOST).map(str::to_owned));
+    resolve(request.headers(), peer, host, trusted)
+}
+
+fn resolve(headers: &HeaderMap, peer: Option<IpAddr>, host: Option<String>, trusted: &[IpNet]) -> RequestOrigin {
+    let believed = |address: IpAddr| trusted.iter().any(|network| network.contains(&address));
+    let mut source = peer;
+    let mut authority = host;
+    if peer.is_some_and(believed) {
+        let chain = headers
+            .get_all(&X_FORWARDED_FOR)
+            .filter_map(|value| value.to_str().ok())
+            .collect::<Vec<_>>()
+            .join(",");
+        for hop in chain.rsplit(',').map(str::trim) {
+            let Ok(address) = hop.parse::<IpAddr>() else { break };
+            source = Some(address.to_canonical());
+            if !believed(address.to_canonical()) {
+                break;
+            }
+        }
+        if let Some(forwarded) = single(headers, &X_FORWARDED_HOST) {
+            authority = Some(forwarded.to_owned());
+        }
+    }
+    RequestOrigin {
+        authority: normal_authority(&authority.unwrap_or_default()),
+        source: source.map(|address| address.to_string()).unwrap_or_default(),
+    }
+}
+
+/// The only value of a header that may occur once; `None` when absent, repeated or not text.
+pub(crate) fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+    let mut values = headers.get_all(name);
+    let first = values.next()?;
+    if values.next().is_some() {
+        return None;
+    }
+    first.to_str().ok()
+}
+
+fn normal_authority(text: &str) -> String {
+    let lower = text.trim().to_ascii_lowercase();
+    lower
+        .strip_suffix(":443")
+        .or_else(|| lower.strip_suffix(":80"))
+        .map_or(lower.clone(), str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use actix_web::http::header::HeaderValue;
+
+    fn check(peer: &str, headers: &[(&'static str, &'static str)], authority: &str, source: &str) {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
+        let trusted = ["10.0.0.0/8".parse().unwrap()];
+        let origin = resolve(
+            &map,
+            Some(peer.parse().unwrap()),
+            Some("Inner.Example:80".into()),
+            &trusted,
+        );
+        assert_eq!((origin.authority.as_str(), origin.source.as_str()), (authority, source));
+    }
+
+    #[test]
+    fn forwarded_headers_of_strangers_are_ignored() {
+        let lies = [("x-forwarded-for", "1.2.3.4"), ("x-forwarded-host", "evil.example")];
+        check("203.0.113.9", &lies, "inner.example", "203.0.113.9");
+    }
+
+    #[test]
+    fn a_trusted_proxy_speaks_for_the_nearest_stranger() {
+        check(
+            "10.1.1.1",
+            &[("x-forwarded-for", "6.6.6.6, 198.51.100.7, 10.2.2.2")],
+            "inner.example",
+            "198.51.100.7",
+        );
+        check(
+            "10.1.1.1",
+            &[("x-forwarded-host", "Login.Example:443")],
+            "login.example",
+            "10.1.1.1",
+        );
+        check(
+            "10.1.1.1",
+            &[("x-forwarded-for", "garbage")],
+            "inner.example",
+            "10.1.1.1",
+        );
+        check(
+            "10.1.1.1",
+            &[("x-forwarded-host", "a.example"), ("x-forwarded-host", "b.example")],
+            "inner.example",
+            "10.1.1.1",
+        );
+    }
+}

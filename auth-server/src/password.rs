@@ -1,0 +1,293 @@
+//! Password hashing off the request path.
+//!
+//! A bounded pool of threads at the lowest scheduling priority: hashing takes only the cores that nothing else wants,
+//! one arena per worker is reused, and beyond the queue limit people are told to come back ([`Saturated`]) instead of
+//! waiting. Comparing takes constant time; which parameters are today's is decided here and nowhere else.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use argon2::password_hash::phc::{Ident, Output, ParamsString, PasswordHash, Salt};
+use argon2::{Algorithm, Argon2, Block, Params, Version};
+use oidc::Secret;
+use subtle::ConstantTimeEq;
+use tokio::sync::oneshot;
+
+/// Today's parameters: 19 MiB, two passes, one lane (OWASP's first choice for Argon2id).
+const MEMORY_KIB: u32 = 19 * 1024;
+const PASSES: u32 = 2;
+const LANES: u32 = 1;
+const OUTPUT_BYTES: usize = 32;
+/// Stored hashes may ask for at most this much, so that an imported row cannot exhaust a worker.
+const MAX_MEMORY_KIB: u32 = 128 * 1024;
+const MAX_PASSES: u32 = 10;
+const MAX_LANES: u32 = 8;
+
+/// A hash of nothing with today's parameters: what is verified for people who do not exist, so that they take as long.
+pub const ABSENT_PERSON_HASH: &str =
+    "$argon2id$v=19$m=19456,t=2,p=1$bmF1dGhlcmEtYWJzZW50$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+
+/// More hashing is wanted than the queue takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("password hashing is saturated")]
+pub struct Saturated;
+
+/// What a verification found.
+#[derive(Debug)]
+pub struct Verdict {
+    /// Whether the password is the one that was hashed.
+    pub matched: bool,
+    /// The password under today's parameters, when it matched and the stored hash is weaker.
+    pub upgraded: Option<Secret<String>>,
+}
+
+enum Job {
+    Verify {
+        hash: Secret<String>,
+        password: Secret<String>,
+        reply: oneshot::Sender<Verdict>,
+    },
+    Hash {
+        password: Secret<String>,
+        reply: oneshot::Sender<Option<Secret<String>>>,
+    },
+}
+
+/// The pool. Cloning shares it; its threads end when the last clone is gone.
+#[derive(Clone)]
+pub struct Hasher {
+    jobs: std::sync::mpsc::SyncSender<Job>,
+    waiting: Arc<AtomicUsize>,
+}
+
+impl Hasher {
+    /// Starts `workers` threads that share a queue of `queue` jobs.
+    pub fn start(workers: usize, queue: usize) -> std::io::Result<Self> {
+        let (jobs, queue) = std::sync::mpsc::sync_channel(queue);
+        let queue = Arc::new(std::sync::Mutex::new(queue));
+        let waiting = Arc::new(AtomicUsize::new(0));
+        for worker in 0..workers.max(1) {
+            let (queue, waiting) = (Arc::clone(&queue), Arc::clone(&waiting));
+            std::thread::Builder::new()
+                .name(format!("hash-{worker}"))
+                .spawn(move || work(&queue, &waiting))?;
+        }
+        Ok(Self { jobs, waiting })
+    }
+
+    /// Whether `password` is the one behind the PHC string `hash`. A malformed or unknown hash never matches.
+    pub async fn verify(&self, hash: Secret<String>, password: Secret<String>) -> Result<Verdict, Saturated> {
+        let (reply, verdict) = oneshot::channel();
+        self.submit(Job::Verify { hash, password, reply })?;
+        verdict.await.map_err(|_| Saturated)
+    }
+
+    /// Hashes `password` with a fresh salt and today's parameters; a PHC string.
+    pub async fn hash(&self, password: Secret<String>) -> Result<Secret<String>, Saturated> {
+        let (reply, hash) = oneshot::channel();
+        self.submit(Job::Hash { password, reply })?;
+        hash.await.ok().flatten().ok_or(Saturated)
+    }
+
+    /// Jobs that wait or run now.
+    pub fn depth(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
+    fn submit(&self, job: Job) -> Result<(), Saturated> {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        self.jobs.try_send(job).map_err(|_| {
+            self.waiting.fetch_sub(1, Ordering::Relaxed);
+            Saturated
+        })
+    }
+}
+
+/// Hashes on the calling thread; for the command line.
+pub fn hash_now(password: &Secret<String>) -> Option<Secret<String>> {
+    hash(password, &mut Vec::new())
+}
+
+fn work(queue: &std::sync::Mutex<std::sync::mpsc::Receiver<Job>>, waiting: &AtomicUsize) {
+    // On Linux the nice value belongs to the thread. Without the right to change it hashing merely competes.
+    let _ = rustix::process::nice(19);
+    let mut arena = Vec::new();
+    loop {
+        let job = queue.lock().unwrap_or_else(std::sync::PoisonError::into_inner).recv();
+        let Ok(job) = job else { return };
+        match job {
+            Job::Verify { hash, password, reply } if !reply.is_closed() => {
+                let verdict = verify(&hash, &password, &mut arena);
+                waiting.fetch_sub(1, Ordering::Relaxed);
+                let _ = reply.send(verdict);
+            }
+            Job::Hash { password, reply } if !reply.is_closed() => {
+                let hash = hash(&password, &mut arena);
+                waiting.fetch_sub(1, Ordering::Relaxed);
+                let _ = reply.send(hash);
+            }
+            Job::Verify { .. } | Job::Hash { .. } => {
+                waiting.fetch_sub(1, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+fn verify(stored: &Secret<String>, password: &Secret<String>, arena: &mut Vec<Block>) -> Verdict {
+    let refused = Verdict {
+        matched: false,
+        upgraded: None,
+    };
+    let Ok(parsed) = PasswordHash::new(stored.expose()) else {
+        return refused;
+    };
+    let (Some(salt), Some(expected)) = (parsed.salt, parsed.hash) else {
+        return refused;
+    };
+    let Ok(algorithm) = Algorithm::try_from(parsed.algorithm.as_str()) else {
+        return refused;
+    };
+    let version = match parsed.version.map(Version::try_from) {
+        None => Version::V0x13,
+        Some(Ok(version)) => version,
+        Some(Err(_)) => return refused,
+    };
+    let Ok(params) = Params::try_from(&parsed) else {
+        return refused;
+    };
+    if params.m_cost() > MAX_MEMORY_KIB || params.t_cost() > MAX_PASSES || params.p_cost() > MAX_LANES {
+        return refused;
+    }
+    let mut output = vec![0_u8; expected.len()];
+    if fill(
+        &Argon2::new(algorithm, version, params.clone()),
+        password,
+        salt.as_ref(),
+        &mut output,
+        arena,
+    )
+    .is_none()
+    {
+        return refused;
+    }
+    let matched = bool::from(output.ct_eq(expected.as_bytes()));
+    let weaker = algorithm != Algorithm::Argon2id
+        || params.m_cost() < MEMORY_KIB
+        || (params.m_cost() == MEMORY_KIB && params.t_cost() < PASSES);
+    Verdict {
+        matched,
+        upgraded: if matched && weaker { hash(password, arena) } else { None },
+    }
+}
+
+fn hash(password: &Secret<String>, arena: &mut Vec<Block>) -> Option<Secret<String>> {
+    let params = Params::new(MEMORY_KIB, PASSES, LANES, Some(OUTPUT_BYTES)).ok()?;
+    let salt = Salt::generate();
+    let mut output = [0_u8; OUTPUT_BYTES];
+    let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params.clone());
+    fill(&argon2, password, salt.as_ref(), &mut output, arena)?;
+    let phc = PasswordHash {
+        algorithm: Ident::new("argon2id").ok()?,
+        version: Some(Version::V0x13.into()),
+        params: ParamsString::try_from(&params).ok()?,
+        salt: Some(salt),
+        hash: Some(Output::new(&output).ok()?),
+    };
+    Some(Secret::new(phc.to_string()))
+}
+
+fn fill(
+    argon2: &Argon2<'_>,
+    password: &Secret<String>,
+    salt: &[u8],
+    output: &mut [u8],
+    arena: &mut Vec<Block>,
+) -> Option<()> {
+    let blocks = argon2.params().block_count();
+    if arena.len() < blocks {
+        arena.resize(blocks, Block::default());
+    }
+    let memory = arena.get_mut(..blocks)?;
+    argon2
+        .hash_password_into_with_memory(password.expose().as_bytes(), salt, output, memory)
+        .ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn secret(text: &str) -> Secret<String> {
+        Secret::new(text.to_owned())
+    }
+
+    #[test]
+    fn a_hash_matches_its_password_and_no_other() {
+        let mut arena = Vec::new();
+        let stored = hash(&secret("correct horse"), &mut arena).unwrap();
+        assert!(
+            stored.expose().starts_with("$argon2id$v=19$m=19456,t=2,p=1$"),
+            "{}",
+            stored.expose()
+        );
+        let verdict = verify(&stored, &secret("correct horse"), &mut arena);
+        assert!(verdict.matched && verdict.upgraded.is_none());
+        assert!(!verify(&stored, &secret("correct horsf"), &mut arena).matched);
+    }
+
+    #[test]
+    fn a_weaker_hash_is_upgraded_on_a_match_only() {
+        let argon2 = Argon2::new(
+            Algorithm::Argon2id,
+            Version::V0x13,
+            Params::new(8, 1, 1, Some(32)).unwrap(),
+        );
+        let mut output = [0; 32];
+        argon2.hash_password_into(b"old", b"saltsalt", &mut output).unwrap();
+        let phc = format!(
+            "$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHQ${}",
+            base64::Engine::encode(&base64::engine::general_purpose::STANDARD_NO_PAD, output)
+        );
+        let mut arena = Vec::new();
+        let upgraded = verify(&secret(&phc), &secret("old"), &mut arena).upgraded.unwrap();
+        assert!(verify(&upgraded, &secret("old"), &mut arena).matched);
+        let wrong = verify(&secret(&phc), &secret("new"), &mut arena);
+        assert!(!wrong.matched && wrong.upgraded.is_none());
+    }
+
+    #[test]
+    fn malformed_and_excessive_hashes_never_match() {
+        let mut arena = Vec::new();
+        for stored in [
+            "",
+            "x",
+            "$argon2id$",
+            "$argon2id$v=19$m=99999999,t=2,p=1$c2FsdHNhbHQ$AAAA",
+            "$scrypt$ln=1$c2FsdHNhbHQ$AAAA",
+            ABSENT_PERSON_HASH,
+        ] {
+            assert!(!verify(&secret(stored), &secret(""), &mut arena).matched, "{stored}");
+        }
+    }
+
+    #[test]
+    fn the_absent_persons_hash_costs_as_much_as_a_real_one() {
+        let parsed = PasswordHash::new(ABSENT_PERSON_HASH).unwrap();
+        let params = Params::try_from(&parsed).unwrap();
+        assert_eq!(
+            (params.m_cost(), params.t_cost(), params.p_cost()),
+            (MEMORY_KIB, PASSES, LANES)
+        );
+        assert_eq!(parsed.hash.unwrap().len(), OUTPUT_BYTES);
+    }
+
+    #[tokio::test]
+    async fn beyond_the_queue_the_answer_is_saturated_at_once() {
+        let hasher = Hasher::start(1, 1).unwrap();
+        let attempts = (0..16).map(|_| hasher.hash(secret("x")));
+        let answers = futures::future::join_all(attempts).await;
+        assert!(answers.iter().any(Result::is_ok));
+        assert!(answers.iter().any(|answer| matches!(answer, Err(Saturated))));
+        assert_eq!(hasher.depth(), 0);
+    }
+}
