@@ -15,3 +15,24 @@ pub fn preflight_allowed(served: &ServedRealm, origin: &str) -> bool {
 pub fn allowed(client: &Client, origin: &str) -> bool {
     client.allowed_origins.iter().any(|known| known == origin)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+
+    #[test]
+    fn a_preflight_is_answered_for_the_union_and_an_answer_for_the_client_alone() {
+        let mut other = testing::client("other");
+        other.allowed_origins = vec!["https://other.example".into()];
+        let served = testing::served([testing::client("app"), other]);
+        for origin in ["https://app.example", "https://other.example"] {
+            assert!(preflight_allowed(&served, origin));
+        }
+        for origin in ["https://app.example.evil.example", "http://app.example", "null", ""] {
+            assert!(!preflight_allowed(&served, origin), "{origin}");
+        }
+        let app = served.client("app").unwrap();
+        assert!(allowed(app, "https://app.example") && !allowed(app, "https://other.example"));
+    }
+}

@@ -86,3 +86,68 @@ pub fn document(realm: &Realm, keys: &Keys) -> Document {
     }
     Document::new(metadata.to_string().into_bytes())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use serde_json::Value;
+
+    use crate::config::{KeyStage, Resource};
+    use crate::served::{Change, Served};
+    use crate::testing::{self, ISSUER};
+
+    fn metadata(served: &crate::served::ServedRealm) -> Value {
+        serde_json::from_slice(&served.discovery().body).unwrap()
+    }
+
+    #[test]
+    fn the_metadata_names_the_issuer_exactly_and_every_endpoint_under_it() {
+        let realm = testing::realm_of("https://example.com/auth");
+        let metadata = metadata(&testing::served_realm(realm, []));
+        assert_eq!(metadata["issuer"], "https://example.com/auth");
+        assert_eq!(metadata["token_endpoint"], "https://example.com/auth/oauth2/token");
+        let endpoints = metadata.as_object().unwrap().iter();
+        for (name, url) in endpoints.filter(|(name, _)| name.ends_with("_endpoint") || name.ends_with("jwks_uri")) {
+            assert!(url.as_str().unwrap().starts_with("https://example.com/auth/"), "{name}");
+        }
+    }
+
+    #[test]
+    fn only_algorithms_with_an_active_key_are_listed() {
+        let mut set = testing::key_set(ISSUER);
+        set.signing.retain(|key| key.algorithm.name() != "PS256");
+        set.signing[1].stage = KeyStage::Published;
+        let keys = Arc::new(crate::keys::Keys::new(set));
+        let served = crate::served::ServedRealm::new(Arc::new(testing::realm()), keys, Arc::default());
+        let listed = &metadata(&served)["id_token_signing_alg_values_supported"];
+        assert_eq!(*listed, serde_json::json!(["ES256", "EdDSA"]));
+    }
+
+    #[test]
+    fn documents_survive_a_change_of_clients_but_not_of_rules_or_keys() {
+        let keys = || Change::Put(Resource::Keys(testing::key_set(ISSUER)));
+        let realm = || Change::Put(Resource::Realm(testing::realm()));
+        let client = || Change::Put(Resource::Client(testing::client("app")));
+        let id = testing::realm().id;
+        let first = Served::default().with(vec![realm(), keys()]);
+        let body = |served: &Served| Arc::clone(&served.realm(id).unwrap().discovery().body);
+        let jwks = |served: &Served| Arc::clone(&served.realm(id).unwrap().jwks().body);
+        let (discovery, key_set) = (body(&first), jwks(&first));
+        let clients_changed = first.with(vec![client()]);
+        assert!(Arc::ptr_eq(&body(&clients_changed), &discovery) && Arc::ptr_eq(&jwks(&clients_changed), &key_set));
+        let rules_changed = first.with(vec![realm()]);
+        assert!(!Arc::ptr_eq(&body(&rules_changed), &discovery) && Arc::ptr_eq(&jwks(&rules_changed), &key_set));
+        assert!(!Arc::ptr_eq(&jwks(&first.with(vec![keys()])), &key_set));
+    }
+
+    #[test]
+    fn an_entity_tag_changes_with_the_document_only() {
+        let etag = |issuer: &str| {
+            let served = testing::served_realm(testing::realm_of(issuer), []);
+            Arc::clone(&served.discovery().etag)
+        };
+        assert_eq!(etag("https://a.example"), etag("https://a.example"));
+        assert_ne!(etag("https://a.example"), etag("https://b.example"));
+    }
+}

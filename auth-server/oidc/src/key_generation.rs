@@ -37,3 +37,27 @@ pub fn generate_sealing_key(rng: &mut (impl rand::CryptoRng + ?Sized)) -> Sealin
         secret: Secret::new(secret),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+
+    #[test]
+    fn keys_are_named_by_their_thumbprint_and_start_as_published() {
+        for algorithm in [SignatureAlgorithm::Es256, SignatureAlgorithm::EdDsa] {
+            let key = generate_signing_key(algorithm).unwrap();
+            assert_eq!(key.kid, jose::public_key::thumbprint(&key.public).unwrap());
+            assert_eq!((key.stage, key.algorithm), (KeyStage::Published, algorithm));
+            assert_ne!(key.kid, generate_signing_key(algorithm).unwrap().kid);
+        }
+    }
+
+    #[test]
+    fn sealing_keys_are_fresh_and_have_names_of_8_characters() {
+        let mut rng = testing::rng();
+        let [one, other] = [generate_sealing_key(&mut rng), generate_sealing_key(&mut rng)];
+        assert_eq!((one.kid.len(), one.stage), (8, KeyStage::Published));
+        assert!(one.kid != other.kid && one.secret != other.secret);
+    }
+}
