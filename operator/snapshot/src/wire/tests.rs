@@ -40,9 +40,10 @@ fn the_canonical_form_is_fixed() {
 
 #[test]
 fn what_a_compiler_would_not_have_written_is_refused() {
-    let realms: Vec<(&str, fn(&mut Realm))> = vec![
+    type Change = fn(&mut Realm);
+    let realms: Vec<(&str, Change)> = vec![
         ("realm.id", |realm| {
-            realm.id = RealmId::of_issuer("https://other.example.com")
+            realm.id = RealmId::of_issuer("https://other.example.com");
         }),
         ("realm.locales", |realm| realm.locales.clear()),
         ("realm.scopes", |realm| {
@@ -53,7 +54,7 @@ fn what_a_compiler_would_not_have_written_is_refused() {
         ("login.maxAttempts", |realm| realm.login.max_attempts = 0),
         ("tokens.access", |realm| realm.tokens.access = Duration::ZERO),
         ("tokens.refresh", |realm| {
-            realm.tokens.refresh = Duration::from_hours(1_000_000)
+            realm.tokens.refresh = Duration::from_hours(1_000_000);
         }),
         ("branding.privacyUri", |realm| {
             realm.branding.privacy_uri = Some("javascript:alert(1)".to_owned());
