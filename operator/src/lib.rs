@@ -4,6 +4,7 @@
 //! folder of YAML files.
 
 pub mod credentials;
+pub mod dev;
 pub mod mint;
 pub mod pki;
 pub mod publish;

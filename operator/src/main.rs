@@ -1,6 +1,7 @@
 //! The command line of the operator.
 
 use std::io::Write as _;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -8,7 +9,7 @@ use anyhow::Context as _;
 use clap::{Parser, Subcommand, ValueEnum};
 use crds::admission::Admission;
 use oidc::Timestamp;
-use operator::validate;
+use operator::{dev, validate};
 
 /// Turns custom resources into a running identity platform.
 #[derive(Parser)]
@@ -31,6 +32,28 @@ enum Command {
         /// How the result is printed.
         #[arg(long, short, value_enum, default_value_t = Output::Text)]
         output: Output,
+    },
+    /// Run the whole platform on this machine from a folder of YAML files, and follow its changes.
+    ///
+    /// Starts auth servers behind one address, creates the person ada in every realm, and serves a small demo
+    /// application to sign in to. Ctrl-C stops all of it.
+    Dev {
+        /// The folder with the custom resources.
+        #[arg(value_name = "FOLDER")]
+        folder: PathBuf,
+        /// Address of the auth servers. The issuers in the folder must match it.
+        #[arg(long, default_value = "127.0.0.1:8080", value_name = "IP:PORT")]
+        listen: SocketAddr,
+        /// Folder for generated keys and Secrets, people and logs [default: one for each FOLDER, below
+        /// $XDG_STATE_HOME or ~/.local/state].
+        #[arg(long = "state-dir", alias = "state", value_name = "DIR")]
+        state: Option<PathBuf>,
+        /// How many auth servers run behind the address.
+        #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=16))]
+        replicas: u8,
+        /// Remove the state folder at the end.
+        #[arg(long)]
+        ephemeral: bool,
     },
     /// Print the CustomResourceDefinitions, ready for `kubectl apply -f -`.
     Crds,
@@ -72,6 +95,29 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
                 ExitCode::from(1)
             })
         }
+        Command::Dev {
+            folder,
+            listen,
+            state,
+            replicas,
+            ephemeral,
+        } => {
+            log_to_stderr();
+            let replicas = usize::from(replicas);
+            let options = dev::Options {
+                folder,
+                listen,
+                state,
+                replicas,
+                ephemeral,
+            };
+            let runtime = tokio::runtime::Builder::new_multi_thread()
+                .worker_threads(2)
+                .enable_all()
+                .build()?;
+            runtime.block_on(dev::run(&options, &mut std::io::stdout()))?;
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Crds => {
             for (_, manifest) in crds::manifests::manifests()? {
                 print("---\n")?;
@@ -80,6 +126,16 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
     }
+}
+
+/// What people need is printed; the log holds what goes wrong behind it.
+fn log_to_stderr() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("NAUTHERA_LOG_LEVEL")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .init();
 }
 
 fn print(text: &str) -> anyhow::Result<()> {

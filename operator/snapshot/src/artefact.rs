@@ -203,6 +203,3 @@ pub(crate) fn counts_of(entries: &BTreeMap<&ResourceId, &Entry>) -> Counts {
     }
     counts
 }
-
-#[cfg(test)]
-mod tests;

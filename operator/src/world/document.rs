@@ -125,11 +125,14 @@ fn parse(offset: u64, text: &str) -> Result<Option<Document>, NotYaml> {
     Ok((!value.is_null()).then_some(Document { value, lines }))
 }
 
-/// The first line of the parser's message, without its excerpt of the source.
+/// The first line of the parser's message, without its excerpt of the source and its own count of lines, which begins
+/// at the document.
 fn plain(error: &serde_saphyr::Error) -> String {
     let text = error.to_string();
     let line = text.lines().next().unwrap_or_default();
-    line.strip_prefix("error: ").unwrap_or(line).to_owned()
+    let line = line.strip_prefix("error: ").unwrap_or(line);
+    let own_place = line.strip_prefix("line ").and_then(|rest| rest.split_once(": "));
+    own_place.map_or(line, |(_, message)| message).to_owned()
 }
 
 /// A YAML node with the place where it stands.

@@ -363,6 +363,13 @@ fn secret_object(secret: core::Secret) -> SecretObject {
     }
 }
 
+/// The Secret that [`secret_manifest`] wrote.
+pub fn parse_secret(manifest: &[u8]) -> Option<(ObjectKey, SecretObject)> {
+    let secret: core::Secret = serde_json::from_slice(manifest).ok()?;
+    let key = ObjectKey::new(secret.metadata.namespace.clone()?, secret.metadata.name.clone()?);
+    Some((key, secret_object(secret)))
+}
+
 /// A Secret as a manifest, for the folder that `dev` keeps its generated ones in.
 pub fn secret_manifest(key: &ObjectKey, secret: &SecretObject) -> Value {
     let data: BTreeMap<&String, String> = secret

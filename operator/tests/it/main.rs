@@ -1,10 +1,6 @@
-//! The operator on real parts. One module per area; each test owns its ports.
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test that fails panics"
-)]
+//! The operator from outside: folders in, reports and configurations out.
 
-mod publish;
+#[cfg(test)]
+mod dev_core;
+#[cfg(test)]
+mod validate;

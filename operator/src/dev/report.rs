@@ -1,0 +1,79 @@
+//! What `dev` prints: a table like `kubectl get`, and a line for each change.
+
+use std::path::Path;
+
+use crds::auth_server::ReplicaCounts;
+use crds::conditions::{ConditionStatus, ConditionType};
+
+use crate::resolve::{Details, Verdict};
+use crate::table::Table;
+use crate::world::ObjectId;
+use crate::world::folder::Folder;
+
+/// The table of all objects.
+pub(super) fn table<'v>(verdicts: impl Iterator<Item = (&'v ObjectId, &'v Verdict)>) -> String {
+    let mut table = Table::new(["KIND", "NAMESPACE", "NAME", "READY", "REASON", "MESSAGE"]);
+    for (id, verdict) in verdicts {
+        let Some(ready) = verdict.finding(ConditionType::Ready) else {
+            continue;
+        };
+        let status = ready.status.as_str();
+        let message = message(verdict, &ready.message);
+        table.row([
+            id.kind.as_str(),
+            &id.key.namespace,
+            &id.key.name,
+            status,
+            ready.reason.as_str(),
+            &message,
+        ]);
+    }
+    table.to_string()
+}
+
+/// The line for an object about which something else is to be said. `None`: it is gone.
+pub(super) fn line(id: &ObjectId, verdict: Option<&Verdict>) -> String {
+    let Some(ready) = verdict.and_then(|verdict| Some((verdict, verdict.finding(ConditionType::Ready)?))) else {
+        return format!("{id}: deleted");
+    };
+    let (verdict, ready) = ready;
+    let message = message(verdict, &ready.message);
+    match ready.status {
+        ConditionStatus::True => format!("{id}: {message}"),
+        ConditionStatus::False | ConditionStatus::Unknown => format!("{id}: {}: {message}", ready.reason),
+    }
+}
+
+fn message(verdict: &Verdict, text: &str) -> String {
+    match &verdict.details {
+        Details::AuthServer {
+            replicas: ReplicaCounts { desired, ready, .. },
+            ..
+        } if ready < desired => {
+            format!("{text} ({desired} wanted)")
+        }
+        Details::AuthServer { .. } | Details::Realm { .. } | Details::Client { .. } | Details::Undecodable => {
+            text.to_owned()
+        }
+    }
+}
+
+/// What is wrong with files, one line each, as `file:line: object: field: message`.
+pub(super) fn faults(folder: &Folder, root: &Path) -> Vec<String> {
+    let shown = |file: &Path| file.strip_prefix(root).unwrap_or(file).display().to_string();
+    let line = |fault: &crate::world::folder::Fault| {
+        let object = fault.object.as_ref().map(|id| format!("{id}: ")).unwrap_or_default();
+        let field = if fault.field.is_empty() {
+            String::new()
+        } else {
+            format!("{}: ", fault.field)
+        };
+        format!(
+            "{}:{}: {object}{field}{}",
+            shown(&fault.file),
+            fault.line,
+            fault.message
+        )
+    };
+    folder.faults.iter().map(line).collect()
+}

@@ -1,0 +1,187 @@
+//! The compile cycle of `dev` without processes: edit a folder, get a configuration that a server could boot from.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use crds::admission::Admission;
+use oidc::Timestamp;
+use oidc::config::Resource;
+use oidc::id::RealmId;
+use operator::dev::{Core, State, StateError};
+use operator::world::{ObjectKey, folder};
+use snapshot::{Acknowledgement, Acknowledgements, Artefact, ResourceId};
+
+const NOW: Timestamp = Timestamp::from_unix_seconds(1_800_000_000);
+
+const ALL: &str = "\
+apiVersion: auth.nauthera.io/v1alpha1
+kind: AuthServer
+metadata: {name: demo}
+spec: {database: {embedded: {}}}
+---
+apiVersion: auth.nauthera.io/v1alpha1
+kind: Realm
+metadata: {name: acme}
+spec: {serverRef: {name: demo}, issuer: 'http://localhost:8080', signing: {algorithms: [ES256]}}
+---
+apiVersion: auth.nauthera.io/v1alpha1
+kind: Client
+metadata: {name: shop}
+spec:
+  realmRef: {name: acme}
+  type: Confidential
+  displayName: NAME
+  redirectUris: ['https://shop.example/cb']
+";
+
+struct Bench {
+    folder: tempfile::TempDir,
+    state: tempfile::TempDir,
+    admission: Admission,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let bench = Self {
+            folder: tempfile::tempdir().unwrap(),
+            state: tempfile::tempdir().unwrap(),
+            admission: Admission::new().unwrap(),
+        };
+        bench.write("Shop");
+        bench
+    }
+
+    fn write(&self, name: &str) {
+        fs::write(self.folder.path().join("all.yaml"), ALL.replace("NAME", name)).unwrap();
+    }
+
+    fn read(&self) -> folder::Folder {
+        folder::read(&[self.folder.path().to_owned()], &self.admission).unwrap()
+    }
+
+    fn core(&self) -> Core {
+        Core::new(State::open(&self.state.path().join("dev")).unwrap(), self.read()).unwrap()
+    }
+}
+
+fn fleet() -> ObjectKey {
+    ObjectKey::new("default", "demo")
+}
+
+/// What a server would read at start.
+fn mounted(folder: &Path) -> Artefact {
+    let files = fs::read_dir(folder).unwrap().map(|entry| {
+        let path = entry.unwrap().path();
+        (
+            path.file_name().unwrap().to_str().unwrap().to_owned(),
+            fs::read(&path).unwrap(),
+        )
+    });
+    Artefact::from_files(&files.collect()).unwrap()
+}
+
+fn display_name(artefact: &Artefact) -> String {
+    let id = ResourceId::Client(RealmId::of_issuer("http://localhost:8080"), "default.shop".into());
+    match artefact.resource(&id) {
+        Some(Resource::Client(client)) => client.display_name,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn the_first_round_generates_commits_and_leaves_files_that_a_server_boots_from() {
+    let bench = Bench::new();
+    let mut core = bench.core();
+    let changes = core.step(&BTreeMap::new(), NOW).unwrap();
+    assert_eq!((changes.committed, changes.verdicts.len()), (vec![fleet()], 3));
+    let artefact = mounted(&core.state().config_folder(&fleet()));
+    assert_eq!(Some(&artefact), core.artefact(&fleet()));
+    let secret = core.secret(&ObjectKey::new("default", "shop-oidc")).unwrap();
+    let issuer = secret.data["issuer"].expose();
+    assert_eq!(issuer, b"http://localhost:8080");
+    assert_eq!(secret.data["client-secret"].expose().len(), 43);
+    // Nothing has happened: nothing is written.
+    let changes = core.step(&BTreeMap::new(), NOW).unwrap();
+    assert!(changes.committed.is_empty() && changes.verdicts.is_empty());
+}
+
+#[test]
+fn an_edit_is_committed_and_said_on_that_object_only() {
+    let bench = Bench::new();
+    let mut core = bench.core();
+    core.step(&BTreeMap::new(), NOW).unwrap();
+    let acks = |core: &Core| {
+        let manifest = core.artefact(&fleet()).unwrap().manifest();
+        let answer = Acknowledgement {
+            head: manifest.head,
+            content: manifest.content,
+            rejected: BTreeMap::new(),
+        };
+        let acknowledgements = Acknowledgements {
+            ready: ["a".to_owned()].into(),
+            by_pod: BTreeMap::from([("a".to_owned(), answer)]),
+            highest: Some(manifest.head),
+        };
+        BTreeMap::from([(fleet(), acknowledgements)])
+    };
+    core.step(&acks(&core), NOW).unwrap();
+    bench.write("Better shop");
+    core.set_folder(bench.read());
+    let before = acks(&core);
+    let changes = core.step(&before, NOW).unwrap();
+    let said: Vec<String> = changes.verdicts.iter().map(ToString::to_string).collect();
+    assert_eq!(said, ["AuthServer default/demo", "Client default/shop"]);
+    assert_eq!(
+        display_name(&mounted(&core.state().config_folder(&fleet()))),
+        "Better shop"
+    );
+    core.step(&acks(&core), NOW).unwrap();
+    assert!(core.verdicts().values().all(operator::resolve::Verdict::is_ready));
+}
+
+#[test]
+fn a_broken_edit_keeps_what_is_served_and_a_restart_finds_it_again() {
+    let bench = Bench::new();
+    let mut core = bench.core();
+    core.step(&BTreeMap::new(), NOW).unwrap();
+    let before = core.artefact(&fleet()).cloned().unwrap();
+    bench.write("{");
+    core.set_folder(bench.read());
+    core.step(&BTreeMap::new(), NOW).unwrap();
+    // The document that cannot be parsed has no name: its Client is gone from the folder, and from what is served.
+    bench.write("Shop\n  nonsense: 1");
+    drop(core);
+    bench.write("Shop");
+    let mut core = bench.core();
+    let key = |core: &Core| core.secret(&ObjectKey::new("default", "shop-oidc")).unwrap().data["client-secret"].clone();
+    core.step(&BTreeMap::new(), NOW).unwrap();
+    assert_eq!(
+        core.artefact(&fleet()).unwrap().manifest().content,
+        before.manifest().content
+    );
+    let first = key(&core);
+    bench.write("Shop\n  nonsense: 1");
+    core.set_folder(bench.read());
+    core.step(&BTreeMap::new(), NOW).unwrap();
+    assert_eq!(
+        core.artefact(&fleet()).unwrap().manifest().content,
+        before.manifest().content
+    );
+    assert_eq!(key(&core), first);
+}
+
+#[test]
+fn the_state_folder_is_for_its_owner_and_for_one_process_only() {
+    let bench = Bench::new();
+    let mut core = bench.core();
+    core.step(&BTreeMap::new(), NOW).unwrap();
+    let root = core.state().root().to_owned();
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&root), 0o700);
+    for file in fs::read_dir(root.join("secrets")).unwrap() {
+        assert_eq!(mode(&file.unwrap().path()), 0o600);
+    }
+    assert!(matches!(State::open(&root), Err(StateError::Locked(_))));
+}
