@@ -120,8 +120,8 @@ async fn answer(request: &HttpRequest, payload: web::Payload, shell: &Shell) -> 
         Err(refusal) => return (endpoint, refusal, https),
     };
     let exchange = Exchange::new(shell, request, Arc::clone(realm), origin, body);
-    let mut response = dispatch(exchange, route, tail).await;
-    cors::readable(request, realm, route, &mut response);
+    let mut response = dispatch(&exchange, route, tail).await;
+    cors::readable(&exchange, route, &mut response);
     (endpoint, response, https)
 }
 
@@ -137,11 +137,11 @@ fn well_known<'s>(
     rest.is_empty().then_some((realm, (route, "")))
 }
 
-async fn dispatch(exchange: Exchange<'_>, route: &Route, tail: &str) -> HttpResponse {
+async fn dispatch(exchange: &Exchange<'_>, route: &Route, tail: &str) -> HttpResponse {
     match route.endpoint {
-        Endpoint::Discovery => document::discovery(&exchange, route),
-        Endpoint::AuthorizationServerMetadata => document::authorization_server(&exchange, route),
-        Endpoint::Jwks => document::jwks(&exchange, route),
+        Endpoint::Discovery => document::discovery(exchange, route),
+        Endpoint::AuthorizationServerMetadata => document::authorization_server(exchange, route),
+        Endpoint::Jwks => document::jwks(exchange, route),
         Endpoint::Authorize => front::authorize(exchange).await,
         Endpoint::Consent => front::consent(exchange).await,
         Endpoint::ChooseAccount => front::choose_account(exchange).await,
@@ -153,8 +153,8 @@ async fn dispatch(exchange: Exchange<'_>, route: &Route, tail: &str) -> HttpResp
         Endpoint::Introspect => introspect::respond(exchange).await,
         Endpoint::Revoke => revoke::respond(exchange).await,
         Endpoint::Asset => static_file::asset(exchange.request, tail),
-        Endpoint::RealmLogo => static_file::realm_logo(&exchange, route, tail),
-        Endpoint::ClientLogo => static_file::client_logo(&exchange, route, tail),
+        Endpoint::RealmLogo => static_file::realm_logo(exchange, route, tail),
+        Endpoint::ClientLogo => static_file::client_logo(exchange, route, tail),
     }
 }
 

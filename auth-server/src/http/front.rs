@@ -9,33 +9,33 @@ use super::exchange::{Exchange, random};
 use super::page;
 
 /// The authorization endpoint (RFC 6749 §3.1).
-pub(crate) async fn authorize(exchange: Exchange<'_>) -> HttpResponse {
-    let parameters = match parameters(&exchange) {
+pub(crate) async fn authorize(exchange: &Exchange<'_>) -> HttpResponse {
+    let parameters = match parameters(exchange) {
         Ok(parameters) => parameters,
-        Err(refused) => return page::front_channel(&exchange, *refused),
+        Err(refused) => return page::front_channel(exchange, *refused),
     };
     let answer = authorize::respond(&exchange.context(), &exchange.browser(), &parameters, &mut random()).await;
-    page::front_channel(&exchange, answer)
+    page::front_channel(exchange, answer)
 }
 
 /// A decision on the consent page.
-pub(crate) async fn consent(exchange: Exchange<'_>) -> HttpResponse {
-    let parameters = match parameters(&exchange) {
+pub(crate) async fn consent(exchange: &Exchange<'_>) -> HttpResponse {
+    let parameters = match parameters(exchange) {
         Ok(parameters) => parameters,
-        Err(refused) => return page::front_channel(&exchange, *refused),
+        Err(refused) => return page::front_channel(exchange, *refused),
     };
     let answer = consent::decide(&exchange.context(), &exchange.browser(), &parameters, &mut random()).await;
-    page::front_channel(&exchange, answer)
+    page::front_channel(exchange, answer)
 }
 
 /// A choice on the account page.
-pub(crate) async fn choose_account(exchange: Exchange<'_>) -> HttpResponse {
-    let parameters = match parameters(&exchange) {
+pub(crate) async fn choose_account(exchange: &Exchange<'_>) -> HttpResponse {
+    let parameters = match parameters(exchange) {
         Ok(parameters) => parameters,
-        Err(refused) => return page::front_channel(&exchange, *refused),
+        Err(refused) => return page::front_channel(exchange, *refused),
     };
     let answer = account_choice::choose(&exchange.context(), &exchange.browser(), &parameters, &mut random()).await;
-    page::front_channel(&exchange, answer)
+    page::front_channel(exchange, answer)
 }
 
 /// The parameters of a browser's request; what cannot be read is explained on a page, for no address is proven yet.

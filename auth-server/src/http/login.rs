@@ -16,10 +16,10 @@ use crate::password::ABSENT_PERSON_HASH;
 const SATURATED_RETRY: Duration = Duration::from_secs(2);
 
 /// A posted sign-in form.
-pub(crate) async fn submit(exchange: Exchange<'_>) -> HttpResponse {
-    let parameters = match front::parameters(&exchange) {
+pub(crate) async fn submit(exchange: &Exchange<'_>) -> HttpResponse {
+    let parameters = match front::parameters(exchange) {
         Ok(parameters) => parameters,
-        Err(refused) => return page::front_channel(&exchange, *refused),
+        Err(refused) => return page::front_channel(exchange, *refused),
     };
     let (context, mut random) = (exchange.context(), random());
     let answer = match login::begin(&context, &exchange.browser(), &parameters, &mut random).await {
@@ -52,7 +52,7 @@ pub(crate) async fn submit(exchange: Exchange<'_>) -> HttpResponse {
         }
     };
     exchange.shell.metrics.login("password", result(&answer));
-    page::front_channel(&exchange, answer)
+    page::front_channel(exchange, answer)
 }
 
 fn result(answer: &FrontChannel) -> LoginResult {

@@ -8,7 +8,7 @@ use super::error;
 use super::exchange::{Exchange, random};
 
 /// Answers a token request.
-pub(crate) async fn respond(exchange: Exchange<'_>) -> HttpResponse {
+pub(crate) async fn respond(exchange: &Exchange<'_>) -> HttpResponse {
     let mut random = random();
     let request = TokenRequest {
         authorization: exchange.header(&header::AUTHORIZATION),
@@ -17,6 +17,6 @@ pub(crate) async fn respond(exchange: Exchange<'_>) -> HttpResponse {
     };
     match token::respond(&exchange.context(), &mut random, request).await {
         Ok(response) => error::json_ok(&response),
-        Err(failure) => error::token(&exchange, &failure),
+        Err(failure) => error::token(exchange, &failure),
     }
 }
