@@ -56,7 +56,7 @@ const START: Duration = Duration::from_secs(30);
 const TICK: Duration = Duration::from_secs(20);
 
 /// Lifetime of the tokens that prove which server a process is.
-const TOKEN: Duration = Duration::from_secs(30 * 24 * 3600);
+const TOKEN: Duration = Duration::from_hours(30 * 24);
 
 /// What `dev` is asked to do.
 #[derive(Clone, Debug)]

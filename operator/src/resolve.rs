@@ -22,6 +22,7 @@ use crds::client::EffectiveClient;
 use crds::conditions::{ConditionType, Reason};
 use crds::manifests::Kind;
 use crds::realm::DeletionPolicy;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use oidc::Timestamp;
 use oidc::config::{Issuer, Resource};
 use oidc::id::RealmId;
@@ -150,12 +151,7 @@ fn realms(inputs: &Inputs<'_>, former: &Former<'_>) -> Realms {
     for key in undecodable {
         outcomes.insert(key.clone(), RealmOutcome::default());
     }
-    let paused = |key: &ObjectKey| {
-        world
-            .realms
-            .get(key)
-            .is_some_and(|r| is_paused(&r.metadata.annotations))
-    };
+    let paused = |key: &ObjectKey| world.realms.get(key).is_some_and(|r| is_paused(&r.metadata));
     let mut held = BTreeMap::new();
     for (key, outcome) in &mut outcomes {
         if (outcome.served.is_none() && keeps_former(&outcome.problems)) || paused(key) {
@@ -248,8 +244,9 @@ fn keeps_former(problems: &[Problem]) -> bool {
     !problems.iter().any(withdraws)
 }
 
-fn is_paused(annotations: &Option<BTreeMap<String, String>>) -> bool {
-    let value = annotations
+fn is_paused(metadata: &ObjectMeta) -> bool {
+    let value = metadata
+        .annotations
         .as_ref()
         .and_then(|annotations| annotations.get(crds::PAUSED_ANNOTATION));
     value.is_some_and(|value| value == "true")
@@ -342,12 +339,7 @@ fn clients(inputs: &Inputs<'_>, realms: &Realms, former: &Former<'_>, resolution
         .values()
         .filter_map(|o| Some((o.fleet.as_ref()?, o.served.as_ref()?.id)))
         .collect();
-    let paused = |key: &ObjectKey| {
-        world
-            .clients
-            .get(key)
-            .is_some_and(|c| is_paused(&c.metadata.annotations))
-    };
+    let paused = |key: &ObjectKey| world.clients.get(key).is_some_and(|c| is_paused(&c.metadata));
     let mut held = BTreeMap::new();
     for (key, outcome) in &mut outcomes {
         if (outcome.served.is_none() && keeps_former(&outcome.problems)) || paused(key) {
@@ -455,7 +447,7 @@ fn client_credentials(inputs: &Inputs<'_>, outcomes: &Clients, resolution: &mut 
         let Some(client) = inputs.world.clients.get(key) else {
             continue;
         };
-        if outcome.problems.iter().any(generating) && !is_paused(&client.metadata.annotations) {
+        if outcome.problems.iter().any(generating) && !is_paused(&client.metadata) {
             let secret = credentials::secret_key(key, client);
             resolution.missing_client_secrets.push(MissingClientSecret {
                 secret,

@@ -1,6 +1,7 @@
 //! Tables of text, aligned as `kubectl get` prints them: columns three spaces apart, no rules.
 
 use std::fmt;
+use std::fmt::Write as _;
 
 /// A table of `N` columns. The last one is not padded, so that it may be long.
 #[derive(Clone, Debug)]
@@ -33,7 +34,7 @@ impl<const N: usize> fmt::Display for Table<N> {
         for row in &self.rows {
             let mut line = String::new();
             for (cell, width) in row.iter().zip(widths) {
-                line.push_str(&format!("{cell:<width$}   "));
+                let _ = write!(line, "{cell:<width$}   ");
             }
             writeln!(f, "{}", line.trim_end())?;
         }

@@ -132,8 +132,8 @@ impl Core {
         }
         let gone = self.verdicts.keys().filter(|id| !resolution.verdicts.contains_key(id));
         let differs = |(id, verdict): &(&ObjectId, &Verdict)| self.verdicts.get(id) != Some(verdict);
-        let changed = resolution.verdicts.iter().filter(differs).map(|(id, _)| id);
-        changes.verdicts = gone.chain(changed).cloned().collect();
+        let new = resolution.verdicts.iter().filter(differs).map(|(id, _)| id);
+        changes.verdicts = gone.chain(new).cloned().collect();
         if !changes.verdicts.is_empty() {
             self.state.put_verdicts(&resolution.verdicts, now)?;
             self.verdicts = resolution.verdicts;

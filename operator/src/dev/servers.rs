@@ -302,9 +302,8 @@ impl Server {
     /// Starts it when it does not run, and asks whether it is ready.
     pub(super) async fn look_after(&mut self, common: &Common) -> Result<Event, ServerError> {
         if let Some(child) = &mut self.child {
-            match child.try_wait() {
-                Ok(Some(status)) => return Ok(self.died(status)),
-                Ok(None) | Err(_) => {}
+            if let Ok(Some(status)) = child.try_wait() {
+                return Ok(self.died(status));
             }
         } else if Instant::now() >= self.not_before {
             self.spawn(common)?;

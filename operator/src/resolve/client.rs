@@ -145,7 +145,7 @@ fn check_redirect_uris(key: &ObjectKey, spec: &crds::ClientSpec, context: &Conte
     for (list, uris) in lists {
         for (index, uri) in uris.iter().enumerate() {
             let field = format!("{list}[{index}]");
-            let Some(host) = redirect_host(uri.as_str()) else {
+            let Ok(host) = redirect_host(uri.as_str()) else {
                 problems.push(Problem::invalid(field, "is not a URI that a browser can be sent to"));
                 continue;
             };
@@ -169,24 +169,27 @@ fn check_redirect_uris(key: &ObjectKey, spec: &crds::ClientSpec, context: &Conte
     }
 }
 
-/// The host of a redirect URI (`localhost` for every loopback address); `Some(None)` for private-use schemes.
-fn redirect_host(uri: &str) -> Option<Option<String>> {
+/// Not a URI that a browser can be sent to.
+struct NotARedirect;
+
+/// The host of a redirect URI (`localhost` for every loopback address); `None` for private-use schemes.
+fn redirect_host(uri: &str) -> Result<Option<String>, NotARedirect> {
     let plain = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'#' | b'\\' | b'"' | b'<' | b'>');
     if !uri.bytes().all(plain) {
-        return None;
+        return Err(NotARedirect);
     }
-    let url = url::Url::parse(uri).ok()?;
+    let url = url::Url::parse(uri).map_err(|_| NotARedirect)?;
     if !url.username().is_empty() || url.password().is_some() {
-        return None;
+        return Err(NotARedirect);
     }
     let host = match url.scheme() {
-        "http" | "https" => match url.host_str()? {
+        "http" | "https" => match url.host_str().ok_or(NotARedirect)? {
             "127.0.0.1" | "[::1]" | "localhost" => Some("localhost".to_owned()),
             host => Some(host.to_owned()),
         },
         _ => None,
     };
-    Some(host)
+    Ok(host)
 }
 
 fn authentication(

@@ -9,7 +9,7 @@ pub(crate) const REFRESH_LEEWAY: Duration = Duration::from_secs(30);
 pub(crate) const MAX_ATTEMPTS: u32 = 10;
 
 /// The window that failed passwords are counted in.
-pub(crate) const ATTEMPT_WINDOW: Duration = Duration::from_secs(15 * 60);
+pub(crate) const ATTEMPT_WINDOW: Duration = Duration::from_mins(15);
 
 /// The languages that are built into the pages, the preferred one first.
 pub(crate) const LOCALES: [&str; 3] = ["en", "de", "ar"];
@@ -18,14 +18,14 @@ pub(crate) const LOCALES: [&str; 3] = ["en", "de", "ar"];
 pub(crate) const LOGO_BYTES: usize = 24 * 1024;
 
 /// How long a missing reference is waited for before the object counts as stalled.
-pub(crate) const REFERENCE_GRACE: Duration = Duration::from_secs(120);
+pub(crate) const REFERENCE_GRACE: Duration = Duration::from_mins(2);
 
 /// Age at which a sealing key gets its successor.
-pub(crate) const SEALING_ROTATION: Duration = Duration::from_secs(30 * 24 * 3600);
+pub(crate) const SEALING_ROTATION: Duration = Duration::from_hours(30 * 24);
 
 /// The longest that anything lives that a signing key signed (the upper bound of access and ID tokens), with a margin
 /// for clocks.
-pub(crate) const LONGEST_SIGNED: Duration = Duration::from_secs(24 * 3600 + 600);
+pub(crate) const LONGEST_SIGNED: Duration = Duration::from_mins(24 * 60 + 10);
 
 /// The longest that anything lives that a sealing key sealed (the upper bound of refresh tokens), with a margin.
-pub(crate) const LONGEST_SEALED: Duration = Duration::from_secs(8760 * 3600 + 600);
+pub(crate) const LONGEST_SEALED: Duration = Duration::from_mins(8760 * 60 + 10);

@@ -326,8 +326,8 @@ mod tests {
 
     fn stages(keys: &[(i64, Option<KeyStage>)], everywhere: bool, now: i64) -> (String, bool) {
         let rules = Rules {
-            publish_ahead: Duration::from_secs(24 * 3600),
-            rotation: Duration::from_secs(30 * 24 * 3600),
+            publish_ahead: Duration::from_hours(24),
+            rotation: Duration::from_hours(30 * 24),
             longest: defaults::LONGEST_SIGNED,
             published_everywhere: everywhere,
             now: Timestamp::from_unix_seconds(now * DAY),

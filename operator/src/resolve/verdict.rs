@@ -131,7 +131,7 @@ pub(super) fn verdicts(
             is_former: outcome.is_former,
             now: inputs.now,
         };
-        let (findings, config) = judge(&object, id.as_ref(), delivery(outcome.fleet.as_ref()));
+        let (findings, config) = judge(&object, id.as_ref(), delivery(outcome.fleet.as_ref()).as_ref());
         let keys = outcome.keys.iter().flat_map(|keys| &keys.signing);
         let details = Details::Realm {
             realm_id: outcome.served.as_ref().map(|realm| realm.id.to_string()),
@@ -161,7 +161,7 @@ pub(super) fn verdicts(
             is_former: outcome.is_former,
             now: inputs.now,
         };
-        let (findings, config) = judge(&object, id.as_ref(), delivery(outcome.fleet.as_ref()));
+        let (findings, config) = judge(&object, id.as_ref(), delivery(outcome.fleet.as_ref()).as_ref());
         let details = Details::Client {
             client_id: Some(super::client::client_id(key, client)),
             issuer: outcome.issuer.clone(),
@@ -315,7 +315,7 @@ impl Object<'_> {
 fn judge(
     object: &Object<'_>,
     id: Option<&ResourceId>,
-    delivery: Option<Delivery<'_>>,
+    delivery: Option<&Delivery<'_>>,
 ) -> (Vec<Finding>, Option<ServedConfiguration>) {
     let mut findings = vec![
         object.condition(
@@ -344,7 +344,7 @@ fn judge(
     let blocking = findings
         .iter()
         .find(|finding| finding.status == crds::conditions::ConditionStatus::False);
-    let programmed = match (id, &delivery, blocking) {
+    let programmed = match (id, delivery, blocking) {
         (_, _, Some(problem)) if object.is_former || entry.is_none() => {
             let text = if entry.is_some() {
                 "the former version stays live"
@@ -357,7 +357,7 @@ fn judge(
         _ => Finding::new(ConditionType::Programmed, false, Reason::Progressing, "not served yet"),
     };
     findings.push(programmed);
-    if is_paused(&object.metadata.annotations) {
+    if is_paused(object.metadata) {
         let text = format!(
             "the annotation {} freezes it; remove it to go on",
             crds::PAUSED_ANNOTATION
