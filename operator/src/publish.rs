@@ -6,6 +6,7 @@
 
 mod acks;
 mod delta;
+mod folder;
 mod session;
 mod tls;
 mod token;
@@ -28,6 +29,7 @@ use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status, Streaming};
 
 pub use acks::{Acks, FleetAcks, PodAck, Source};
+pub use folder::{ArtefactFolderError, read_artefact, write_artefact};
 pub use tls::{Peer, TlsError};
 pub use token::{Bearer, PublicKey, TokenError, TokenSigner, TokenVerifier};
 

@@ -8,6 +8,8 @@
 mod answer;
 pub(crate) mod flow;
 mod request;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use answer::AuthorizationError;
 pub(crate) use request::{AuthorizationRequest, HintClaims, Prompt};

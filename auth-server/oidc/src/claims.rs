@@ -158,3 +158,71 @@ fn value(person: &Person, name: &str) -> Option<Value> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::testing;
+
+    #[test]
+    fn a_claims_parameter_is_reduced_to_what_is_acted_on() {
+        let text = r#"{"userinfo":{"email":{"essential":true},"shoe_size":null},
+            "id_token":{"sub":{"value":"x"},"acr":{"essential":true,"values":["a","b"]},"name":null},"other":1}"#;
+        let expected = ClaimsRequest {
+            userinfo: vec!["email".into()],
+            id_token: vec!["name".into()],
+            subject: Some("x".into()),
+            essential_acr: vec!["a".into(), "b".into()],
+        };
+        assert_eq!(ClaimsRequest::parse(text), Ok(expected));
+        assert!(ClaimsRequest::parse("{}").unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_claims_parameter_of_another_form_is_refused() {
+        for text in [
+            "",
+            "[]",
+            "null",
+            r#"{"userinfo":[]}"#,
+            r#"{"id_token":{"email":true}}"#,
+            "{",
+        ] {
+            assert_eq!(ClaimsRequest::parse(text), Err(ClaimsRequestError), "{text}");
+        }
+    }
+
+    #[test]
+    fn every_supported_claim_has_a_value_for_a_person_that_has_everything() {
+        let mut person = testing::person();
+        let text = Some("text".to_owned());
+        person.profile.middle_name.clone_from(&text);
+        person.profile.nickname.clone_from(&text);
+        person.profile.profile.clone_from(&text);
+        person.profile.picture.clone_from(&text);
+        person.profile.website.clone_from(&text);
+        person.profile.gender.clone_from(&text);
+        person.profile.birthdate.clone_from(&text);
+        person.profile.zoneinfo.clone_from(&text);
+        person.profile.locale.clone_from(&text);
+        assert_eq!(of_person(&person, SUPPORTED.iter().copied()).len(), SUPPORTED.len());
+    }
+
+    #[test]
+    fn claims_without_a_value_are_left_out() {
+        let mut person = testing::person();
+        person.profile.email = None;
+        person.groups.clear();
+        let names = ["email", "email_verified", "groups", "shoe_size", "nickname"];
+        assert!(of_person(&person, names).is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn any_claims_parameter_parses_or_fails_without_panic(text in r#"[{}":,a-z_\[\]]{0,60}"#) {
+            let _ = ClaimsRequest::parse(&text);
+        }
+    }
+}

@@ -65,6 +65,7 @@ pub fn document(realm: &Realm, keys: &Keys) -> Document {
         "code_challenge_methods_supported": ["S256"],
         "prompt_values_supported": ["none", "login", "consent", "select_account"],
         "display_values_supported": ["page"],
+        "acr_values_supported": [crate::authorize::PASSWORD_ACR],
         "claim_types_supported": ["normal"],
         "claims_supported": claims_supported,
         "claims_parameter_supported": true,

@@ -159,7 +159,7 @@ fn destination(ctx: &Context<'_>, parameters: &Parameters, hint: &Hint) -> Resul
     let refuse = |kind, detail: &'static str| Err(FrontChannel::refused(kind, detail));
     let named = parameters.get("client_id");
     let issued_to = match hint {
-        Hint::Verified(claims) => claims.aud.only(),
+        Hint::Verified(claims) => claims.client_id(),
         Hint::Absent => None,
         // Whatever was altered, nothing of the request is believed.
         Hint::Unverifiable => return Ok(Destination::default()),

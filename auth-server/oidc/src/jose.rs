@@ -314,3 +314,6 @@ pub(crate) fn generate_key_pair(algorithm: SignatureAlgorithm) -> Result<(Secret
     let pair = pair.map_err(|_| UnusableKey)?;
     Ok((Secret::new(pair.to_der_private_key()), pair.to_der_public_key()))
 }
+
+#[cfg(test)]
+mod tests;

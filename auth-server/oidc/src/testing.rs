@@ -4,6 +4,7 @@
     reason = "fixtures are fixed: a wrong one must stop the test that uses it"
 )]
 
+mod agent;
 mod memory;
 
 use std::collections::{BTreeMap, HashMap};
@@ -11,23 +12,29 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use aws_lc_rs::digest;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use uuid::Uuid;
 
+pub use self::agent::Agent;
 pub use self::memory::MemoryStore;
+use crate::claims::ClaimsRequest;
+use crate::code::{Authentication, AuthorizationCode};
 use crate::config::{
     AccessTokenFormat, Branding, Client, ClientAuthentication, ClientTokens, ConsentRule, GrantType, IdentifierKind,
     Issuer, KeySet, KeyStage, LoginRules, Realm, Scope, SealingKey, SecretHash, SessionRules, SignatureAlgorithm,
     SigningKey, TokenRules,
 };
 use crate::context::Context;
-use crate::id::{PersonId, RealmId};
+use crate::id::{GrantId, PersonId, RealmId, RequestId, SessionId, TokenId};
 use crate::key_generation::generate_signing_key;
 use crate::keys::Keys;
 use crate::person::{Address, Person, PersonState, Profile};
 use crate::revocation::Revocations;
 use crate::served::ServedRealm;
+use crate::token::{self, TokenRequest, TokenResponse};
 use crate::{Secret, Timestamp};
 
 /// The issuer of [`realm`].
@@ -292,5 +299,67 @@ impl World {
     pub fn advance(&mut self, by: Duration) {
         self.now = self.now.after(by);
         self.revocations.complete_as_of(self.now);
+    }
+}
+
+/// The `code_verifier` of [`code`].
+pub const CODE_VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
+
+/// A code of [`person`] for [`client`] `app`, issued [`NOW`].
+pub fn code() -> AuthorizationCode {
+    AuthorizationCode {
+        id: TokenId(Uuid::from_u128(1)),
+        grant: GrantId(Uuid::from_u128(2)),
+        client_id: "app".into(),
+        redirect_uri: Some(REDIRECT_URI.into()),
+        issued_at: NOW,
+        expires_at: NOW.after(Duration::from_mins(1)),
+        person: person().id,
+        epoch: 1,
+        session: SessionId(Uuid::from_u128(3)),
+        authentication: Authentication {
+            time: NOW.before(Duration::from_mins(5)),
+            methods: vec!["pwd".into()],
+            context: None,
+        },
+        scopes: ["openid", "profile", "orders:read"].map(str::to_owned).to_vec(),
+        nonce: Some("n-1".into()),
+        code_challenge: Some("E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM".into()),
+        resources: Vec::new(),
+        claims: ClaimsRequest::default(),
+    }
+}
+
+/// The tokens that `code` is worth, for a client with a basic secret.
+///
+/// # Panics
+/// When the code is refused.
+pub fn redeem(world: &World, code: &AuthorizationCode) -> TokenResponse {
+    let context = world.context();
+    let sealed = code.seal(context.keys(), &mut rng()).expect("a sealed code");
+    let credentials = format!("{}:{}", code.client_id, secret_of(&code.client_id));
+    let authorization = format!("Basic {}", STANDARD.encode(credentials));
+    let body = url::form_urlencoded::Serializer::new(String::new())
+        .append_pair("grant_type", "authorization_code")
+        .append_pair("code", &sealed)
+        .append_pair("redirect_uri", REDIRECT_URI)
+        .append_pair("code_verifier", CODE_VERIFIER)
+        .finish();
+    let request = TokenRequest {
+        authorization: Some(&authorization),
+        body: body.as_bytes(),
+        request: RequestId(Uuid::from_u128(4)),
+    };
+    run(token::respond(&context, &mut rng(), request)).expect("tokens")
+}
+
+/// The result of a future that never waits: everything here answers at once.
+pub fn run<T>(future: impl Future<Output = T>) -> T {
+    let mut future = std::pin::pin!(future);
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    loop {
+        if let std::task::Poll::Ready(value) = future.as_mut().poll(&mut context) {
+            return value;
+        }
     }
 }

@@ -260,7 +260,7 @@ async fn open(feed: &ConfigFeed, address: SocketAddr) -> Result<Streams, End> {
     let channel = channel.map_err(|_| End::Silent)?.map_err(End::Unreachable)?;
 
     let (outgoing, messages) = mpsc::channel(8);
-    let hello = hello(&feed.held(), &feed.status.borrow().source, token.trim(), bundle);
+    let hello = hello(&feed.held(), feed.status.borrow().source, token.trim(), bundle);
     let _ = outgoing.try_send(message(from_server::Kind::Hello(hello)));
     let mut client = ConfigClient::new(channel)
         .max_decoding_message_size(MESSAGE_BYTES)
@@ -273,7 +273,7 @@ async fn open(feed: &ConfigFeed, address: SocketAddr) -> Result<Streams, End> {
     Ok((outgoing, stream.into_inner()))
 }
 
-fn hello(held: &Held, source: &Source, token: &str, bundle: Hash) -> proto::Hello {
+fn hello(held: &Held, source: Source, token: &str, bundle: Hash) -> proto::Hello {
     let source = match source {
         Source::None => proto::Source::None,
         Source::Mount => proto::Source::Mount,

@@ -203,3 +203,6 @@ pub(crate) fn counts_of(entries: &BTreeMap<&ResourceId, &Entry>) -> Counts {
     }
     counts
 }
+
+#[cfg(test)]
+mod tests;

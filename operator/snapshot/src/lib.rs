@@ -6,6 +6,8 @@
 //! Whatever is decoded is treated as hostile: sizes are bounded, hashes are compared, values are validated again.
 
 mod artefact;
+#[cfg(test)]
+mod fixtures;
 mod fleet;
 mod hash;
 mod id;

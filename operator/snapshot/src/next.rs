@@ -374,3 +374,6 @@ fn realm_of(id: &ResourceId) -> Option<RealmId> {
         ResourceId::Keys(_) | ResourceId::Client(..) => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -83,12 +83,16 @@ fn chunks(target: &Artefact, changed: Changed<'_>, removed: Vec<String>) -> Vec<
             update.pieces.push(piece);
         }
     }
-    let commit = proto::Commit {
+    let updates = updates.into_iter().map(from_operator::Kind::Update);
+    updates.chain([commit(target)]).collect()
+}
+
+/// The end of an update. Alone it confirms what the server has.
+pub(super) fn commit(target: &Artefact) -> from_operator::Kind {
+    from_operator::Kind::Commit(proto::Commit {
         head: Some(target.head().into()),
         content: target.manifest().content.as_bytes().to_vec(),
-    };
-    let updates = updates.into_iter().map(from_operator::Kind::Update);
-    updates.chain([from_operator::Kind::Commit(commit)]).collect()
+    })
 }
 
 /// Bytes of resources in `messages`.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures::Stream;
 use snapshot::proto::{self, FromOperator, FromServer, from_operator, from_server};
-use snapshot::{Acknowledgement, Artefact, Hash, Refusal, ResourceId, ServerVersion};
+use snapshot::{Acknowledgement, Artefact, Hash, Refusal, ResourceId};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_stream::wrappers::ReceiverStream;
@@ -90,6 +90,8 @@ struct Greeted {
     outstanding: Option<(Arc<Artefact>, Instant)>,
     /// The artefact that was refused whole: it is not sent again.
     refused: Option<Arc<Artefact>>,
+    /// Whether the server heard of a head on this stream.
+    is_confirmed: bool,
 }
 
 impl Session {
@@ -171,6 +173,7 @@ impl Session {
             base,
             outstanding: None,
             refused: None,
+            is_confirmed: false,
         };
         self.report(&greeted);
         Ok(greeted)
@@ -229,10 +232,17 @@ impl Session {
         let serves =
             |answer: &Acknowledgement| answer.head == target.head() && answer.content == target.manifest().content;
         let known = greeted.refused.as_ref().is_some_and(|refused| **refused == *target);
-        if known || greeted.ack.answer.as_ref().is_some_and(serves) {
+        let is_served = greeted.ack.answer.as_ref().is_some_and(serves);
+        if known || (is_served && greeted.is_confirmed) {
             return Ok(());
         }
-        let messages = delta::messages(&greeted.base, &target);
+        // A server that is at the head already hears so once: it may be waiting for that word to become ready.
+        greeted.is_confirmed = true;
+        let messages = if is_served {
+            vec![delta::commit(&target)]
+        } else {
+            delta::messages(&greeted.base, &target)
+        };
         Shared::count(&self.shared.counters.updates, 1);
         Shared::count(&self.shared.counters.update_bytes, delta::resource_bytes(&messages));
         for message in messages {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::answer::{AuthorizationError as Error, Recipient, ResponseMode};
+use crate::audience::{self, Audience};
 use crate::claims::ClaimsRequest;
 use crate::config::{Client, ClientAuthentication, GrantType};
 use crate::context::Context;
@@ -155,7 +156,7 @@ impl AuthorizationRequest {
             code_challenge: code_challenge(parameters, client)?,
             scopes: scopes(ctx, parameters, client)?,
             nonce: bounded_nonce(parameters)?,
-            resources: resources(ctx, parameters, client)?,
+            resources: resources(parameters, client)?,
             prompt: Prompt::parse(&parameters.list("prompt")).ok_or((
                 Error::InvalidRequest,
                 "prompt has a value or a combination that is not supported",
@@ -320,13 +321,11 @@ fn bounded_nonce(parameters: &Parameters) -> Result<Option<String>, Fault> {
     }
 }
 
-/// RFC 8707 §2.1. A client without audiences of its own may name the issuer, which is its only audience.
-fn resources(ctx: &Context<'_>, parameters: &Parameters, client: &Client) -> Result<Vec<String>, Fault> {
+/// RFC 8707 §2.1.
+fn resources(parameters: &Parameters, client: &Client) -> Result<Vec<String>, Fault> {
     let mut resources: Vec<String> = Vec::new();
     for resource in parameters.all("resource") {
-        let allowed = client.audiences.iter().any(|audience| audience == resource)
-            || (client.audiences.is_empty() && resource == ctx.issuer());
-        if !allowed || resources.len() == MAX_RESOURCES {
+        if !audience::is_allowed(client, resource) || resources.len() == MAX_RESOURCES {
             return Err((Error::InvalidTarget, "resource is not one of this client"));
         }
         if !resources.iter().any(|known| known == resource) {
@@ -366,37 +365,20 @@ pub(crate) struct HintClaims {
     iss: String,
     /// The subject.
     pub(crate) sub: String,
-    /// The client it was issued to.
-    pub(crate) aud: Audience,
+    /// Whom it was issued to.
+    aud: Audience,
     /// The session it was issued in.
     #[serde(default)]
     pub(crate) sid: Option<String>,
 }
 
-/// `aud` (RFC 7519 §4.1.3).
-#[derive(Debug, PartialEq, Eq, Deserialize)]
-#[serde(untagged)]
-pub(crate) enum Audience {
-    /// One.
-    One(String),
-    /// Several.
-    Several(Vec<String>),
-}
-
-impl Audience {
-    /// The only audience, when there is only one.
-    pub(crate) fn only(&self) -> Option<&str> {
-        match self {
-            Self::One(audience) => Some(audience),
-            Self::Several(audiences) => match audiences.as_slice() {
-                [audience] => Some(audience),
-                _ => None,
-            },
-        }
-    }
-}
-
 impl HintClaims {
+    /// The client it was issued to, when there is only one.
+    pub(crate) fn client_id(&self) -> Option<&str> {
+        let mut audiences = self.aud.iter();
+        audiences.next().filter(|_| audiences.next().is_none())
+    }
+
     /// The claims of an ID token of this issuer. It may have expired.
     pub(crate) fn verify(ctx: &Context<'_>, token: &str) -> Option<Self> {
         let claims = ctx.keys().verify(TokenType::IdToken, token).ok()?;
