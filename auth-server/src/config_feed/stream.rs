@@ -25,6 +25,9 @@ const DIAL_PATIENCE: Duration = Duration::from_secs(5);
 /// Resources of one update, bytes: what an operator may make this server collect before it commits.
 const UPDATE_BYTES: usize = 64 * 1024 * 1024;
 
+/// How long the operator may take to close a stream whose other half is closed.
+const FAREWELL: Duration = Duration::from_secs(1);
+
 /// How often names are resolved again, to find operators that joined.
 const RESOLVE_AGAIN: Duration = Duration::from_secs(30);
 
@@ -236,6 +239,11 @@ async fn converse(feed: &Arc<ConfigFeed>, address: SocketAddr, settled: &mut boo
             Err(end) => Err(end),
         };
         if let Err(end) = outcome {
+            if matches!(end, End::Mismatch) {
+                // The answer is on its way: closing both halves at once would lose it.
+                drop(outgoing);
+                let _ = tokio::time::timeout(FAREWELL, incoming.message()).await;
+            }
             return end;
         }
     }

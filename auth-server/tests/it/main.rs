@@ -8,6 +8,7 @@
 )]
 
 mod browser;
+mod config_feed;
 mod database;
 mod flow;
 mod server;
