@@ -1,7 +1,7 @@
 # Every target is three lines at most; longer work lives in e2e/tools. CI calls the same targets.
 export CARGO ?= cargo
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint generate setup clean
+.PHONY: help demo test lint generate fuzz setup clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,6 +22,9 @@ lint: ## Check formatting, lints (warnings are errors) and the syntax of scripts
 generate: ## Rewrite the generated files that tests compare with their sources
 	@e2e/tools/install build
 	@e2e/tools/generate
+
+fuzz: ## Run every fuzz target for a minute each (FUZZ_SECONDS=60)
+	@e2e/tools/fuzz $${FUZZ_SECONDS:-60}
 
 setup: ## Install everything that `make test` needs, and run nothing
 	@e2e/tools/install test

@@ -13,49 +13,72 @@ use crate::log::LogFormat;
 /// The flags of `nauthera-auth serve` as typed. Every flag can also be given as `NAUTHERA_<FLAG>`.
 #[derive(Args, Clone, Debug, Default)]
 pub struct ServeFlags {
-    /// Address to serve HTTP on; may be repeated. Several processes may share one address.
+    /// Address to serve HTTP on; may be repeated, or a list with commas. Several processes may share one address.
     #[arg(
         long,
         env = "NAUTHERA_LISTEN",
+        value_name = "IP:PORT",
         value_delimiter = ',',
         default_value = "127.0.0.1:8080"
     )]
     pub listen: Vec<String>,
     /// Address of /livez, /readyz, /startupz and /metrics.
-    #[arg(long, env = "NAUTHERA_HEALTH_LISTEN", default_value = "127.0.0.1:9080")]
+    #[arg(
+        long,
+        env = "NAUTHERA_HEALTH_LISTEN",
+        value_name = "IP:PORT",
+        default_value = "127.0.0.1:9080"
+    )]
     pub health_listen: String,
     /// The database.
     #[command(flatten)]
     pub database: DatabaseFlags,
     /// Folder with the compiled configuration (manifest and shards), read at start.
-    #[arg(long, env = "NAUTHERA_CONFIG_DIR")]
+    #[arg(long, env = "NAUTHERA_CONFIG_DIR", value_name = "DIR")]
     pub config_dir: Option<PathBuf>,
-    /// HOST:PORT of an operator that streams the configuration; may be repeated.
-    #[arg(long, env = "NAUTHERA_OPERATOR_ADDRESS", value_delimiter = ',')]
+    /// An operator that streams the configuration; may be repeated, or a list with commas.
+    #[arg(
+        long,
+        env = "NAUTHERA_OPERATOR_ADDRESS",
+        value_name = "HOST:PORT",
+        value_delimiter = ','
+    )]
     pub operator_address: Vec<String>,
     /// Folder with tls.crt, tls.key and ca.crt for the stream.
-    #[arg(long, env = "NAUTHERA_PEER_DIR")]
+    #[arg(long, env = "NAUTHERA_PEER_DIR", value_name = "DIR")]
     pub peer_dir: Option<PathBuf>,
     /// File with the token that proves which pod this is.
-    #[arg(long, env = "NAUTHERA_TOKEN_FILE")]
+    #[arg(long, env = "NAUTHERA_TOKEN_FILE", value_name = "FILE")]
     pub token_file: Option<PathBuf>,
-    /// NAMESPACE/NAME of the AuthServer this process belongs to.
-    #[arg(long, env = "NAUTHERA_FLEET", default_value = "")]
+    /// The AuthServer that this process belongs to.
+    #[arg(
+        long,
+        env = "NAUTHERA_FLEET",
+        value_name = "NAMESPACE/NAME",
+        default_value = "",
+        hide_default_value = true
+    )]
     pub fleet: String,
-    /// Networks of proxies whose X-Forwarded-* headers are believed.
-    #[arg(long, env = "NAUTHERA_TRUSTED_PROXIES", value_delimiter = ',')]
+    /// Networks of proxies whose X-Forwarded-For and X-Forwarded-Host are believed; may be repeated, or a list with commas.
+    #[arg(long, env = "NAUTHERA_TRUSTED_PROXIES", value_name = "CIDR", value_delimiter = ',')]
     pub trusted_proxies: Vec<String>,
-    /// How long sign-on, userinfo and introspection go on without a database.
-    #[arg(long, env = "NAUTHERA_MAX_STALENESS", default_value = "60s")]
+    /// How long sign-on, userinfo and introspection go on without a database: 500ms, 60s, 5m or 1h.
+    #[arg(long, env = "NAUTHERA_MAX_STALENESS", value_name = "DURATION", default_value = "60s")]
     pub max_staleness: String,
     /// Shape of log lines.
-    #[arg(long, env = "NAUTHERA_LOG_FORMAT", value_enum, default_value_t)]
+    #[arg(
+        long,
+        env = "NAUTHERA_LOG_FORMAT",
+        value_name = "FORMAT",
+        value_enum,
+        default_value_t
+    )]
     pub log_format: LogFormat,
     /// Level of log lines: error, warn, info, debug, trace, or a list of target=level.
-    #[arg(long, env = "NAUTHERA_LOG_LEVEL", default_value = "info")]
+    #[arg(long, env = "NAUTHERA_LOG_LEVEL", value_name = "LEVEL", default_value = "info")]
     pub log_level: String,
     /// How long requests in flight may take after SIGTERM.
-    #[arg(long, env = "NAUTHERA_DRAIN_TIMEOUT", default_value = "20s")]
+    #[arg(long, env = "NAUTHERA_DRAIN_TIMEOUT", value_name = "DURATION", default_value = "20s")]
     pub drain_timeout: String,
 }
 
@@ -63,10 +86,15 @@ pub struct ServeFlags {
 #[derive(Args, Clone, Debug, Default)]
 pub struct DatabaseFlags {
     /// postgres://user:password@host/database or sqlite:///absolute/path.
-    #[arg(long, env = "NAUTHERA_DATABASE_URL", hide_env_values = true)]
+    #[arg(long, env = "NAUTHERA_DATABASE_URL", value_name = "URL", hide_env_values = true)]
     pub database_url: Option<String>,
     /// File that holds the database URL.
-    #[arg(long, env = "NAUTHERA_DATABASE_URL_FILE", conflicts_with = "database_url")]
+    #[arg(
+        long,
+        env = "NAUTHERA_DATABASE_URL_FILE",
+        value_name = "FILE",
+        conflicts_with = "database_url"
+    )]
     pub database_url_file: Option<PathBuf>,
 }
 

@@ -257,8 +257,8 @@ pub enum GrantType {
     ("!has(self.default) || self.default.all(s, s in self.allowed)", "default must be among allowed"),
 ])))]
 pub struct ClientScopes {
-    /// Every scope that the client may request; others are dropped from a request. `offline_access`
-    /// lets it keep refresh tokens after the session has ended.
+    /// Every scope that the client may request; a request for another one of the realm is refused (`invalid_scope`).
+    /// `offline_access` lets it keep refresh tokens after the session has ended.
     #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "set"))]
     pub allowed: Vec<ScopeName>,
     /// Scopes of a request that names none. When absent, such a request is refused, or, for client

@@ -54,7 +54,7 @@ pub struct RealmFlags {
     #[command(flatten)]
     database: DatabaseFlags,
     /// The realm's issuer, as in its custom resource.
-    #[arg(long, env = "NAUTHERA_ISSUER")]
+    #[arg(long, env = "NAUTHERA_ISSUER", value_name = "URL")]
     issuer: String,
 }
 
@@ -64,7 +64,7 @@ pub struct Who {
     #[command(flatten)]
     realm: RealmFlags,
     /// User name.
-    #[arg(long)]
+    #[arg(long, value_name = "NAME")]
     username: String,
 }
 
@@ -84,22 +84,22 @@ pub struct Create {
     #[command(flatten)]
     password: PasswordFlags,
     /// E-mail address; taken as verified.
-    #[arg(long)]
+    #[arg(long, value_name = "ADDRESS")]
     email: Option<String>,
     /// Full name.
-    #[arg(long)]
+    #[arg(long, value_name = "NAME")]
     name: Option<String>,
     /// First name.
-    #[arg(long)]
+    #[arg(long, value_name = "NAME")]
     given_name: Option<String>,
     /// Last name.
-    #[arg(long)]
+    #[arg(long, value_name = "NAME")]
     family_name: Option<String>,
     /// A group; may be repeated.
-    #[arg(long = "group")]
+    #[arg(long = "group", value_name = "GROUP")]
     groups: Vec<String>,
     /// Standard claims as a JSON object (OpenID Connect Core 1.0 §5.1); the flags above win.
-    #[arg(long)]
+    #[arg(long, value_name = "JSON")]
     profile: Option<String>,
 }
 

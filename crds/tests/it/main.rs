@@ -3,4 +3,6 @@
 #[cfg(test)]
 mod admission;
 #[cfg(test)]
+mod baseline;
+#[cfg(test)]
 mod generated;

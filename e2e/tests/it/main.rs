@@ -3,6 +3,7 @@
 
 mod admission;
 mod control_plane;
+mod generated;
 mod layering;
 mod samples;
 mod summary;
