@@ -1,4 +1,4 @@
-//! Renders every page in every language and state into a folder, for the checks in `tests/pages/` and for the eye.
+//! Renders every page in every language and state into a folder, for the checks in `../e2e/relying-parties/pages.mjs` and for the eye.
 //!
 //! Usage: `cargo run -p auth-server --example pages -- DIR`. Writes one HTML file per case, the assets below
 //! `auth/assets/`, and `index.json`: the cases with their Content-Security-Policy.

@@ -5,5 +5,6 @@ mod admission;
 mod control_plane;
 mod generated;
 mod layering;
+mod pages;
 mod samples;
 mod summary;

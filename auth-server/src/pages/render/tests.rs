@@ -1,4 +1,4 @@
-//! What every page keeps to, checked on its HTML; the browser checks are in `tests/pages/`.
+//! What every page keeps to, checked on its HTML; the browser checks are in `../e2e/relying-parties/pages.mjs`.
 
 use std::time::Duration;
 

@@ -1,6 +1,6 @@
 // Opens every rendered page in Chromium and checks what people need from it.
 //
-//   node check.mjs HTML_DIR OUT_DIR
+//   node pages.mjs HTML_DIR OUT_DIR
 //
 // HTML_DIR is what `cargo run -p auth-server --example pages -- HTML_DIR` writes. Screenshots go to OUT_DIR. CHROMIUM
 // names the browser (default /usr/bin/chromium). Prints a line per failure and "N passed, N failed"; exits with 1 when
@@ -15,7 +15,7 @@ import { chromium } from "playwright-core";
 const require = createRequire(import.meta.url);
 const [htmlDir, outDir] = process.argv.slice(2).map((path) => resolve(path));
 if (!htmlDir || !outDir) {
-  console.error("usage: node check.mjs HTML_DIR OUT_DIR");
+  console.error("usage: node pages.mjs HTML_DIR OUT_DIR");
   process.exit(2);
 }
 
