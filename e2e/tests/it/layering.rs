@@ -194,6 +194,11 @@ fn only_the_store_contains_sql() {
         "fn f() { q(\"SELECT id FROM session\"); }",
     );
     assert_eq!(rules::sql_outside_the_store(&bad).len(), 1);
+    let bad = one(
+        "auth-server/src/http/token.rs",
+        "fn f() { q(\"update session set ended = true\"); }",
+    );
+    assert_eq!(rules::sql_outside_the_store(&bad).len(), 1);
     assert_eq!(
         rules::sql_outside_the_store(&one("operator/x.sql", "SELECT 1")).len(),
         1
