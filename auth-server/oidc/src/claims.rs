@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use crate::config::{Client, Realm};
 use crate::person::Person;
 
 /// Claims that can be released, beside `sub` (OpenID Connect Core 1.0 §5.1).
@@ -77,10 +78,43 @@ impl ClaimsRequest {
         })
     }
 
+    /// What of the request `client` may learn at all: claims of the scopes that it is registered for.
+    #[must_use]
+    pub(crate) fn permitted(mut self, realm: &Realm, client: &Client) -> Self {
+        self.userinfo.retain(|name| releasing(realm, client, name).is_some());
+        self.id_token.retain(|name| releasing(realm, client, name).is_some());
+        self
+    }
+
+    /// `granted` and, for claims that none of them releases, the scopes that would have: what a person is asked for
+    /// must hold everything that is released.
+    pub(crate) fn disclosed(&self, realm: &Realm, client: &Client, granted: &[String]) -> Vec<String> {
+        let mut disclosed = granted.to_vec();
+        for name in self.userinfo.iter().chain(&self.id_token) {
+            if !disclosed.iter().any(|scope| releases(realm, scope, name))
+                && let Some(scope) = releasing(realm, client, name)
+            {
+                disclosed.push(scope.to_owned());
+            }
+        }
+        disclosed
+    }
+
     /// Whether nothing is asked for.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
+}
+
+fn releases(realm: &Realm, scope: &str, claim: &str) -> bool {
+    let scope = realm.scopes.get(scope);
+    scope.is_some_and(|scope| scope.claims.iter().any(|released| released == claim))
+}
+
+/// The first scope of `client` that releases `claim`.
+fn releasing<'c>(realm: &Realm, client: &'c Client, claim: &str) -> Option<&'c str> {
+    let scopes = client.scopes.iter().map(String::as_str);
+    scopes.into_iter().find(|scope| releases(realm, scope, claim))
 }
 
 /// One part of the request; every member is null or an object.

@@ -41,7 +41,7 @@ pub(crate) async fn asked_for(
         .consented_scopes(ctx.realm_id(), session.person, &client.client_id)
         .await
         .map_err(|_| FrontChannel::unavailable())?;
-    let missing = request.scopes.iter().any(|scope| !allowed.contains(scope));
+    let missing = request.disclosed.iter().any(|scope| !allowed.contains(scope));
     Ok((always || missing).then_some(allowed))
 }
 
@@ -60,10 +60,10 @@ pub(crate) async fn ask(
         session: session.id,
         person: session.person,
         epoch: session.epoch,
-        scopes: visit.request.scopes.clone(),
+        scopes: visit.request.disclosed.clone(),
     };
     let page = visit.page(ctx, Stage::Consent(asked), rng).await?;
-    let scopes = visit.request.scopes.into_iter().filter(|scope| scope != "openid");
+    let scopes = visit.request.disclosed.into_iter().filter(|scope| scope != "openid");
     let prompt = ConsentPrompt {
         form: page.form,
         client: visit.request.recipient.client,
@@ -100,7 +100,7 @@ async fn check(ctx: &Context<'_>, browser: &Browser<'_>, parameters: &Parameters
     let session = visit.presented.session.clone().filter(|session| {
         asked.session == session.id && asked.person == session.person && asked.epoch == session.epoch
     });
-    let Some(session) = session.filter(|_| !expired && asked.scopes == visit.request.scopes) else {
+    let Some(session) = session.filter(|_| !expired && asked.scopes == visit.request.disclosed) else {
         return visit.over_again(ctx, None, rng).await;
     };
     match parameters.get("decision") {

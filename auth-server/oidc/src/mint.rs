@@ -63,6 +63,7 @@ pub(crate) fn person_access_token(
     grant: &PersonGrant<'_>,
 ) -> Result<String, MintError> {
     let audience = grant.audience.clone();
+    let permitted = grant.claims.clone().permitted(context.realm(), grant.client);
     let subject = grant.person.id.to_string();
     let mut token = unsigned(context, rng, grant.client, audience, grant.scopes, subject);
     token.person = Some(PersonClaims {
@@ -73,7 +74,7 @@ pub(crate) fn person_access_token(
         grant: grant.grant,
         family: grant.family,
         epoch: grant.person.epoch,
-        userinfo_claims: grant.claims.userinfo.clone(),
+        userinfo_claims: permitted.userinfo,
     });
     access_token(context, rng, grant.client, &token)
 }
@@ -144,7 +145,8 @@ pub(crate) fn id_token(
     access_token: &str,
 ) -> Result<String, MintError> {
     let algorithm = grant.client.tokens.id_token_algorithm;
-    let wanted = grant.claims.id_token.iter().map(String::as_str);
+    let permitted = grant.claims.clone().permitted(context.realm(), grant.client);
+    let wanted = permitted.id_token.iter().map(String::as_str);
     let token = IdToken {
         iss: context.issuer(),
         sub: grant.person.id.to_string(),

@@ -76,8 +76,10 @@ pub(crate) struct AuthorizationRequest {
     pub(crate) login_hint: Option<String>,
     /// Languages for the pages.
     pub(crate) ui_locales: Option<String>,
-    /// The `claims` parameter.
+    /// The `claims` parameter, as far as the client may learn these claims.
     pub(crate) claims: ClaimsRequest,
+    /// What a person has to agree to: the scopes, and those behind the claims.
+    pub(crate) disclosed: Vec<String>,
 }
 
 /// The `prompt` parameter.
@@ -150,11 +152,14 @@ impl AuthorizationRequest {
         refuse_unsupported(parameters)?;
         let client = &recipient.client;
         require_code(parameters, client)?;
+        let scopes = scopes(ctx, parameters, client)?;
+        let claims = claims(parameters)?.permitted(ctx.realm(), client);
         let request = Self {
             recipient: recipient.clone(),
             redirect_uri_sent: parameters.get("redirect_uri").map(str::to_owned),
             code_challenge: code_challenge(parameters, client)?,
-            scopes: scopes(ctx, parameters, client)?,
+            disclosed: claims.disclosed(ctx.realm(), client, &scopes),
+            scopes,
             nonce: bounded_nonce(parameters)?,
             resources: resources(parameters, client)?,
             prompt: Prompt::parse(&parameters.list("prompt")).ok_or((
@@ -165,7 +170,7 @@ impl AuthorizationRequest {
             hint: Hint::verify(ctx, parameters.get("id_token_hint")),
             login_hint: short(parameters.get("login_hint")),
             ui_locales: short(parameters.get("ui_locales")),
-            claims: claims(parameters)?,
+            claims,
         };
         let reachable = &request.claims.essential_acr;
         if !reachable.is_empty() && !reachable.iter().any(|acr| acr == super::PASSWORD_ACR) {

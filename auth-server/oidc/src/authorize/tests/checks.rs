@@ -300,3 +300,34 @@ proptest! {
         }
     }
 }
+
+#[tokio::test]
+async fn consent_is_asked_for_what_the_claims_parameter_releases() {
+    let claims = "&claims=%7B%22userinfo%22%3A%7B%22email%22%3Anull%2C%22address%22%3Anull%2C%22groups%22%3Anull%7D%7D";
+    let world = world_asking(ConsentRule::Remember);
+    let (mut agent, page) = signed_in(&world, 1, "ada").await;
+    let plain = code(&world, &agent.decide(&world, &consent_form(&page), "allow").await);
+    assert_eq!(plain.scopes, ["openid", "email"]);
+    assert_eq!(
+        error(&get(&mut agent, &world, &format!("{claims}&prompt=none")).await),
+        "consent_required"
+    );
+    let page = get(&mut agent, &world, claims).await;
+    let Outcome::Consent(prompt) = &page else {
+        panic!("{page:?}")
+    };
+    let shown: Vec<(&str, bool)> = prompt
+        .scopes
+        .iter()
+        .map(|scope| (scope.name.as_str(), scope.new))
+        .collect();
+    assert_eq!(shown, [("email", false), ("address", true)]);
+    let allowed = code(&world, &agent.decide(&world, &prompt.form, "allow").await);
+    assert_eq!(allowed.scopes, ["openid", "email"], "asking is not granting");
+    assert_eq!(
+        allowed.claims.userinfo,
+        ["email", "address"],
+        "no scope of the client releases groups"
+    );
+    code(&world, &get(&mut agent, &world, &format!("{claims}&prompt=none")).await);
+}
