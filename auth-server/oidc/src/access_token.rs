@@ -66,14 +66,18 @@ impl AccessToken {
         (claims.iss == context.issuer()).then_some(claims)
     }
 
-    /// Whether it may be used now, as far as this replica knows.
+    /// Whether it may be used now, as far as this replica knows. A token ends with the client that it was issued to.
     pub(crate) fn is_live(&self, context: &Context<'_>) -> bool {
         let authenticated_at = self.person.as_ref().map(|person| person.auth_time);
         let predates = [Some(self.iat), authenticated_at]
             .into_iter()
             .flatten()
             .any(|seconds| context.predates_realm(Timestamp::from_unix_seconds(seconds)));
-        self.expires_at() > context.now && !predates && !context.revocations.any_revoked(self.revocable_by())
+        let has_client = context.served.client(&self.client_id).is_some();
+        self.expires_at() > context.now
+            && has_client
+            && !predates
+            && !context.revocations.any_revoked(self.revocable_by())
     }
 
     pub(crate) fn expires_at(&self) -> Timestamp {

@@ -16,7 +16,7 @@ use crate::parameters::{ParameterError, Parameters};
 use crate::store::StoreError;
 
 /// A request to the token endpoint.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct TokenRequest<'a> {
     /// The `Authorization` header, when sent.
     pub authorization: Option<&'a str>,
@@ -24,6 +24,15 @@ pub struct TokenRequest<'a> {
     pub body: &'a [u8],
     /// This request; the same id when the server repeats a statement after a lost reply.
     pub request: RequestId,
+}
+
+/// Without credentials, codes and tokens.
+impl std::fmt::Debug for TokenRequest<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TokenRequest")
+            .field("request", &self.request)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A successful answer (RFC 6749 §5.1). Serialises to its body; must be sent with `no-store`.

@@ -12,12 +12,19 @@ use crate::person::PersonState;
 use crate::store::StoreError;
 
 /// A request to the UserInfo endpoint. A token in the query is not looked at (RFC 9700 §4.3.2).
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct UserinfoRequest<'a> {
     /// The `Authorization` header, when sent.
     pub authorization: Option<&'a str>,
     /// The body of a POST of type `application/x-www-form-urlencoded`.
     pub form: Option<&'a [u8]>,
+}
+
+/// Without the token.
+impl std::fmt::Debug for UserinfoRequest<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("UserinfoRequest").finish_non_exhaustive()
+    }
 }
 
 /// Claims about a person.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::audience::Audience;
 use crate::client_authentication::AuthenticatedClient;
 use crate::code::AuthorizationCode;
-use crate::config::{Client, GrantType};
+use crate::config::{Client, ClientAuthentication, GrantType};
 use crate::context::{Context, Randomness};
 use crate::grant::pkce;
 use crate::grant::refresh_token::RefreshToken;
@@ -103,7 +103,7 @@ fn check(
         (Some(challenge), Some(verifier)) => pkce::verifies(verifier, challenge),
         // A verifier without a challenge means that somebody removed the challenge (RFC 9700 §4.8.2).
         (Some(_), None) | (None, Some(_)) => false,
-        (None, None) => !client.pkce_required,
+        (None, None) => !client.pkce_required && client.authentication != ClientAuthentication::None,
     };
     if !proven {
         return Err(TokenError::InvalidGrant(

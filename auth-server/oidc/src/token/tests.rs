@@ -608,3 +608,28 @@ proptest::proptest! {
         proptest::prop_assert!(run(respond(&world.context(), &mut testing::rng(), request)).is_err());
     }
 }
+
+#[test]
+fn a_code_without_challenge_is_worth_nothing_to_a_public_client() {
+    let world = World::new([Client {
+        pkce_required: false,
+        ..testing::public_client("spa")
+    }]);
+    let code = AuthorizationCode {
+        client_id: "spa".into(),
+        code_challenge: None,
+        ..code()
+    };
+    let sealed = code.seal(world.context().keys(), &mut testing::rng()).unwrap();
+    let body = format!(
+        "grant_type=authorization_code&client_id=spa&redirect_uri={}&code={sealed}",
+        url::form_urlencoded::byte_serialize(testing::REDIRECT_URI.as_bytes()).collect::<String>()
+    );
+    let request = TokenRequest {
+        authorization: None,
+        body: body.as_bytes(),
+        request: RequestId(Uuid::nil()),
+    };
+    let answer = run(respond(&world.context(), &mut testing::rng(), request));
+    assert_eq!(refused(answer), "invalid_grant");
+}

@@ -119,3 +119,55 @@ fn nothing_is_said_when_revocations_are_not_known_well_enough() {
     world.now = NOW.after(Duration::from_secs(61));
     assert!(matches!(with_token(&world, &token), Err(UserinfoError::Stale)));
 }
+
+#[test]
+fn the_claims_parameter_releases_nothing_beyond_the_scopes_of_the_client() {
+    let asked = crate::claims::ClaimsRequest::parse(r#"{"userinfo":{"email":null,"address":null,"groups":null}}"#);
+    let token = |world: &World| {
+        let scopes = vec!["openid".to_owned()];
+        let claims = asked.clone().unwrap();
+        redeem(
+            world,
+            &AuthorizationCode {
+                scopes,
+                claims,
+                ..code()
+            },
+        )
+        .access_token
+    };
+    let world = World::new([crate::config::Client {
+        scopes: vec!["openid".into(), "email".into()],
+        ..testing::client("app")
+    }]);
+    let answer = with_token(&world, &token(&world)).unwrap();
+    let expected = json!({"sub": testing::person().id, "email": "ada@example.com"});
+    assert_eq!(Value::Object(answer.claims), expected);
+}
+
+#[test]
+fn a_token_ends_with_its_client() {
+    let world = World::new([testing::client("app")]);
+    let token = access_token(&world, "openid");
+    let without = World::new([testing::client("other")]);
+    assert!(with_token(&world, &token).is_ok());
+    assert_eq!(with_token(&without, &token).unwrap_err().code(), Some("invalid_token"));
+}
+
+#[test]
+fn requests_never_print_credentials() {
+    let userinfo = UserinfoRequest {
+        authorization: Some("Bearer hunter2"),
+        form: Some(b"access_token=hunter2"),
+    };
+    let token = crate::token::TokenRequest {
+        authorization: Some("Basic hunter2"),
+        body: b"hunter2",
+        request: crate::id::RequestId(uuid::Uuid::nil()),
+    };
+    let printed = format!("{userinfo:?} {token:?}");
+    assert!(
+        !printed.contains("hunter2") && !printed.contains("104, 117"),
+        "{printed}"
+    );
+}
