@@ -92,9 +92,10 @@ impl Revocations {
         })
     }
 
-    /// Says that the set held everything that was committed before `moment`.
+    /// Says that the set held everything that was committed before `moment`. The last word counts, whatever was said
+    /// before: a clock that ran ahead and was set back must not make the knowledge look fresh for as long.
     pub fn complete_as_of(&self, moment: Timestamp) {
-        self.as_of.fetch_max(moment.unix_millis(), Ordering::AcqRel);
+        self.as_of.store(moment.unix_millis(), Ordering::Release);
     }
 
     /// How old the knowledge is at `now`; `None` before the first complete read.
@@ -122,5 +123,20 @@ fn key(what: Revoked) -> ((u8, Uuid), i32) {
             person: PersonId(id),
             epoch,
         } => ((4, id), epoch),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn knowledge_ages_again_after_a_clock_that_ran_ahead_is_set_back() {
+        let (right, ahead) = (Timestamp::from_unix_seconds(1000), Timestamp::from_unix_seconds(5000));
+        let revocations = Revocations::default();
+        revocations.complete_as_of(ahead);
+        revocations.complete_as_of(right);
+        let later = Timestamp::from_unix_seconds(1090);
+        assert_eq!(revocations.staleness(later), Some(Duration::from_secs(90)));
     }
 }
