@@ -134,50 +134,40 @@ fn work(queue: &std::sync::Mutex<std::sync::mpsc::Receiver<Job>>, waiting: &Atom
 }
 
 fn verify(stored: &Secret<String>, password: &Secret<String>, arena: &mut Vec<Block>) -> Verdict {
-    let refused = Verdict {
-        matched: false,
-        upgraded: None,
-    };
-    let Ok(parsed) = PasswordHash::new(stored.expose()) else {
-        return refused;
-    };
-    let (Some(salt), Some(expected)) = (parsed.salt, parsed.hash) else {
-        return refused;
-    };
-    let Ok(algorithm) = Algorithm::try_from(parsed.algorithm.as_str()) else {
-        return refused;
-    };
-    let version = match parsed.version.map(Version::try_from) {
+    compare(stored.expose(), password, arena).unwrap_or_else(|| {
+        // A hash that cannot be used takes as long as any other: its person must not stand out.
+        let _ = compare(ABSENT_PERSON_HASH, password, arena);
+        Verdict {
+            matched: false,
+            upgraded: None,
+        }
+    })
+}
+
+/// `None` when `stored` is malformed, or asks for too much.
+fn compare(stored: &str, password: &Secret<String>, arena: &mut Vec<Block>) -> Option<Verdict> {
+    let parsed = PasswordHash::new(stored).ok()?;
+    let (salt, expected) = (parsed.salt?, parsed.hash?);
+    let algorithm = Algorithm::try_from(parsed.algorithm.as_str()).ok()?;
+    let version = match parsed.version {
         None => Version::V0x13,
-        Some(Ok(version)) => version,
-        Some(Err(_)) => return refused,
+        Some(version) => Version::try_from(version).ok()?,
     };
-    let Ok(params) = Params::try_from(&parsed) else {
-        return refused;
-    };
+    let params = Params::try_from(&parsed).ok()?;
     if params.m_cost() > MAX_MEMORY_KIB || params.t_cost() > MAX_PASSES || params.p_cost() > MAX_LANES {
-        return refused;
+        return None;
     }
     let mut output = vec![0_u8; expected.len()];
-    if fill(
-        &Argon2::new(algorithm, version, params.clone()),
-        password,
-        salt.as_ref(),
-        &mut output,
-        arena,
-    )
-    .is_none()
-    {
-        return refused;
-    }
+    let argon2 = Argon2::new(algorithm, version, params.clone());
+    fill(&argon2, password, salt.as_ref(), &mut output, arena)?;
     let matched = bool::from(output.ct_eq(expected.as_bytes()));
     let weaker = algorithm != Algorithm::Argon2id
         || params.m_cost() < MEMORY_KIB
         || (params.m_cost() == MEMORY_KIB && params.t_cost() < PASSES);
-    Verdict {
+    Some(Verdict {
         matched,
         upgraded: if matched && weaker { hash(password, arena) } else { None },
-    }
+    })
 }
 
 fn hash(password: &Secret<String>, arena: &mut Vec<Block>) -> Option<Secret<String>> {
@@ -267,6 +257,15 @@ mod tests {
             ABSENT_PERSON_HASH,
         ] {
             assert!(!verify(&secret(stored), &secret(""), &mut arena).matched, "{stored}");
+        }
+    }
+
+    #[test]
+    fn an_unusable_hash_costs_as_much_as_a_real_one() {
+        for stored in ["x", "$argon2id$v=19$m=99999999,t=2,p=1$c2FsdHNhbHQ$AAAA"] {
+            let mut arena = Vec::new();
+            verify(&secret(stored), &secret("x"), &mut arena);
+            assert!(arena.len() >= 19 * 1024, "{stored}");
         }
     }
 

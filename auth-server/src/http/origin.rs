@@ -2,7 +2,7 @@
 //!
 //! Forwarded headers count only when the connection itself comes from a configured network: anybody can write them.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use actix_web::HttpRequest;
 use actix_web::http::header::{self, HeaderMap, HeaderName};
@@ -16,7 +16,8 @@ const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host")
 pub(crate) struct RequestOrigin {
     /// Host with port as in `Host`, in lower case, without a default port; empty when there is none.
     pub(crate) authority: String,
-    /// Address of the nearest party that no configured proxy speaks for.
+    /// Address of the nearest party that no configured proxy speaks for. Of an IPv6 address only the /64 network: every
+    /// subscriber has all of its addresses, and would have as many attempts.
     pub(crate) source: String,
 }
 
@@ -51,7 +52,14 @@ fn resolve(headers: &HeaderMap, peer: Option<IpAddr>, host: Option<String>, trus
     }
     RequestOrigin {
         authority: normal_authority(&authority.unwrap_or_default()),
-        source: source.map(|address| address.to_string()).unwrap_or_default(),
+        source: source.map(source_of).unwrap_or_default(),
+    }
+}
+
+fn source_of(address: IpAddr) -> String {
+    match address {
+        IpAddr::V4(_) => address.to_string(),
+        IpAddr::V6(address) => format!("{}/64", Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64))),
     }
 }
 
@@ -124,6 +132,20 @@ mod tests {
             &[("x-forwarded-host", "a.example"), ("x-forwarded-host", "b.example")],
             "inner.example",
             "10.1.1.1",
+        );
+    }
+
+    #[test]
+    fn all_addresses_of_an_ipv6_subscriber_are_one_source() {
+        for peer in ["2001:db8:1:2::1", "2001:db8:1:2:ffff:ffff:ffff:ffff"] {
+            check(peer, &[], "inner.example", "2001:db8:1:2::/64");
+        }
+        check("2001:db8:1:3::1", &[], "inner.example", "2001:db8:1:3::/64");
+        check(
+            "10.1.1.1",
+            &[("x-forwarded-for", "::ffff:192.0.2.1")],
+            "inner.example",
+            "192.0.2.1",
         );
     }
 }

@@ -130,8 +130,9 @@ pub(super) fn phone_key(number: &str) -> String {
 }
 
 /// The key of an attempt counter: what was typed and where it came from, hashed, so that no table lists who was tried.
+/// All ways to write one phone number count together, or each would have attempts of its own.
 pub(super) fn attempt_counter(identifier: &str, source: &str) -> [u8; 32] {
-    hash_of([name_key(identifier).as_bytes(), source.as_bytes()])
+    hash_of([phone_key(&name_key(identifier)).as_bytes(), source.as_bytes()])
 }
 
 /// The key of a `jti`: hashed, because its length is the sender's choice.
@@ -174,6 +175,20 @@ mod tests {
         );
         assert_ne!(attempt_counter("ada", "192.0.2.1"), attempt_counter("ada", "192.0.2.2"));
         assert_ne!(attempt_counter("ada1", "92.0.2.1"), attempt_counter("ada", "192.0.2.1"));
+    }
+
+    #[test]
+    fn a_phone_number_has_one_counter_however_it_is_written() {
+        let counter = |typed| attempt_counter(typed, "192.0.2.1");
+        for typed in [
+            "+1 555 0100",
+            "+1-555-0100",
+            " +1 (555) 0100",
+            "+1.555/0100",
+            "+15550100 ",
+        ] {
+            assert_eq!(counter(typed), counter("+15550100"), "{typed}");
+        }
     }
 
     #[test]
