@@ -46,6 +46,8 @@ use route::{Endpoint, Route};
 
 /// Bytes of a request body that are read.
 const MAX_BODY_BYTES: usize = 64 * 1024;
+/// Time that a client has to send the body of a request.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What all endpoints share.
 pub(crate) struct Shell {
@@ -115,7 +117,7 @@ async fn answer(request: &HttpRequest, payload: web::Payload, shell: &Shell) -> 
         let allow: Vec<&str> = route.methods.iter().map(Method::as_str).collect();
         return (endpoint, error::method_not_allowed(&allow.join(", ")), https);
     }
-    let body = match body(request, payload).await {
+    let body = match body(request, payload, BODY_TIMEOUT).await {
         Ok(body) => body,
         Err(refusal) => return (endpoint, refusal, https),
     };
@@ -159,10 +161,23 @@ async fn dispatch(exchange: &Exchange<'_>, route: &Route, tail: &str) -> HttpRes
 }
 
 /// The body of a POST, within limits and of the one type that the protocol uses.
-async fn body(request: &HttpRequest, mut payload: web::Payload) -> Result<Bytes, HttpResponse> {
+async fn body(request: &HttpRequest, payload: web::Payload, patience: Duration) -> Result<Bytes, HttpResponse> {
     if request.method() != Method::POST {
         return Ok(Bytes::new());
     }
+    let read = tokio::time::timeout(patience, collect(payload)).await;
+    let body = read.map_err(|_| error::body_too_slow())??;
+    let form = origin::single(request.headers(), &header::CONTENT_TYPE).is_some_and(|value| {
+        let essence = value.split(';').next().unwrap_or_default().trim();
+        essence.eq_ignore_ascii_case("application/x-www-form-urlencoded")
+    });
+    if !form && !body.is_empty() {
+        return Err(error::unsupported_media_type());
+    }
+    Ok(body)
+}
+
+async fn collect(mut payload: web::Payload) -> Result<Bytes, HttpResponse> {
     let mut body = BytesMut::new();
     while let Some(chunk) = payload.next().await {
         let chunk = chunk.map_err(|_| error::body_unreadable())?;
@@ -171,12 +186,27 @@ async fn body(request: &HttpRequest, mut payload: web::Payload) -> Result<Bytes,
         }
         body.extend_from_slice(&chunk);
     }
-    let form = origin::single(request.headers(), &header::CONTENT_TYPE).is_some_and(|value| {
-        let essence = value.split(';').next().unwrap_or_default().trim();
-        essence.eq_ignore_ascii_case("application/x-www-form-urlencoded")
-    });
-    if !form && !body.is_empty() {
-        return Err(error::unsupported_media_type());
-    }
     Ok(body.freeze())
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::FromRequest as _;
+    use actix_web::dev::Payload;
+    use actix_web::error::PayloadError;
+    use actix_web::http::StatusCode;
+    use actix_web::test::TestRequest;
+
+    use super::*;
+
+    #[actix_web::test]
+    async fn a_body_that_never_ends_is_given_up() {
+        let (request, _) = TestRequest::post().to_http_parts();
+        let first = futures::stream::iter([Ok::<_, PayloadError>(Bytes::from_static(b"a"))]);
+        let endless = first.chain(futures::stream::pending()).boxed_local();
+        let mut endless = Payload::Stream { payload: endless };
+        let payload = web::Payload::from_request(&request, &mut endless).await.unwrap();
+        let refused = body(&request, payload, Duration::from_millis(10)).await.unwrap_err();
+        assert_eq!(refused.status(), StatusCode::REQUEST_TIMEOUT);
+    }
 }

@@ -160,6 +160,17 @@ pub(crate) fn body_unreadable() -> HttpResponse {
     Bare::new(StatusCode::BAD_REQUEST).json(&body)
 }
 
+/// The body did not come in time; what is left of it is not waited for.
+pub(crate) fn body_too_slow() -> HttpResponse {
+    let body = OAuthError {
+        error: "invalid_request",
+        error_description: "the request body did not arrive in time",
+    };
+    let mut response = Bare::new(StatusCode::REQUEST_TIMEOUT);
+    response.0.force_close();
+    response.json(&body)
+}
+
 /// The body is of a type that this endpoint does not read.
 pub(crate) fn unsupported_media_type() -> HttpResponse {
     let body = OAuthError {
