@@ -1,8 +1,6 @@
 //! `nauthera-operator dev` on a folder of YAML: the operator and its auth servers on one machine.
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail, ensure};
@@ -23,9 +21,9 @@ pub struct Dev {
 }
 
 impl Dev {
-    /// Writes the manifests into a folder of their own, starts `dev` on it and waits until `ready`
-    /// (the discovery document of an issuer) is answered.
-    pub async fn start(manifests: &[(&str, String)], ready: &str) -> Result<Self> {
+    /// Writes the manifests into a folder of their own, starts `dev` on it with the servers at `port`
+    /// of loopback, and waits until `ready` (the discovery document of an issuer) is answered.
+    pub async fn start(manifests: &[(String, String)], port: u16, ready: &str) -> Result<Self> {
         let work = tempfile::Builder::new().prefix("nauthera-dev.").tempdir()?;
         let folder = work.path().join("manifests");
         std::fs::create_dir(&folder)?;
@@ -33,10 +31,10 @@ impl Dev {
             std::fs::write(folder.join(name), text)?;
         }
         let arguments = [
-            "dev".as_ref(),
-            folder.as_os_str(),
-            "--state-dir".as_ref(),
-            work.path().as_os_str(),
+            "dev".to_owned(),
+            folder.display().to_string(),
+            format!("--listen=127.0.0.1:{port}"),
+            format!("--state-dir={}", work.path().join("state").display()),
         ];
         let log = work.path().join("dev.log");
         let process = Process::start("nauthera-operator dev", &product("nauthera-operator")?, arguments, &log)?;
@@ -95,37 +93,6 @@ impl Dev {
             );
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        Ok(())
-    }
-
-    /// Adds a person to the embedded store, with the command that an administrator uses.
-    pub fn create_person(&self, issuer: &str, user: &str, password: &str, email: &str) -> Result<()> {
-        let database = format!("sqlite:{}", self.work.path().join("nauthera.sqlite").display());
-        let mut command = Command::new(product("nauthera-auth")?);
-        command
-            .args([
-                "user",
-                "create",
-                "--database-url",
-                &database,
-                "--issuer",
-                issuer,
-                "--username",
-                user,
-            ])
-            .args(["--email", email, "--name", "Ada Lovelace", "--password-stdin"])
-            .stdin(Stdio::piped())
-            .stderr(Stdio::piped());
-        let mut child = command.spawn()?;
-        if let Some(mut input) = child.stdin.take() {
-            writeln!(input, "{password}")?;
-        }
-        let output = child.wait_with_output()?;
-        ensure!(
-            output.status.success(),
-            "user create: {}",
-            String::from_utf8_lossy(&output.stderr)
-        );
         Ok(())
     }
 

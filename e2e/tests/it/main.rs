@@ -8,3 +8,4 @@ mod layering;
 mod pages;
 mod samples;
 mod summary;
+mod whole_path;
