@@ -10,6 +10,7 @@ import html.parser
 import json
 import os
 import sys
+import time
 from urllib.parse import parse_qs, urljoin, urlsplit
 
 import requests
@@ -160,10 +161,10 @@ def key_service(settings, metadata):
     endpoint = metadata["token_endpoint"]
 
     def session(key):
-        # PrivateKeyJWT makes its assertion for the token endpoint, the common habit of clients.
-        return OAuth2Session(
-            settings["keyService"]["clientId"], key, token_endpoint_auth_method=PrivateKeyJWT(endpoint, alg="ES256")
-        )
+        # PrivateKeyJWT makes its assertion for the token endpoint, the common habit of clients. Its
+        # default lifetime of an hour is longer than an assertion may live here.
+        assertion = PrivateKeyJWT(endpoint, alg="ES256", claims={"exp": int(time.time()) + 120})
+        return OAuth2Session(settings["keyService"]["clientId"], key, token_endpoint_auth_method=assertion)
 
     def fetch():
         answer = session(key).fetch_token(endpoint, grant_type="client_credentials")

@@ -58,7 +58,7 @@ const agent = new Agent()
 const first = await authorizationRequest(config)
 const callback = await check('signs a person in with a form', async () => {
   const answer = await agent.authorize(first.url, person)
-  expect(agent.shown.includes('sign-in'), 'no sign-in page was shown')
+  expect(agent.shown.includes('sign-in'), `no sign-in page was shown: ${answer.search}`)
   same(answer.searchParams.get('iss'), issuer, 'iss of the authorization response')
   expect(answer.searchParams.has('code'), `no code: ${answer.search}`)
   return answer

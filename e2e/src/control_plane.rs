@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, bail};
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::parts::{free_port, program};
+use crate::parts::{free_port, install_cryptography, program};
 use crate::process::Process;
 use pki::Pki;
 
@@ -35,8 +35,7 @@ pub struct ControlPlane {
 impl ControlPlane {
     /// Starts etcd and kube-apiserver and waits until the API server says that it is ready.
     pub async fn start() -> Result<Self> {
-        // A second installation in one process is refused, and the first is the same.
-        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        install_cryptography();
         let mut last = None;
         for _ in 0..ATTEMPTS {
             match Self::attempt().await {

@@ -7,7 +7,7 @@ use anyhow::{Result, bail, ensure};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-use crate::parts::product;
+use crate::parts::{http_client, product};
 use crate::process::{Process, tail};
 
 /// How long the first configuration may take to be served, in a debug build on a loaded machine.
@@ -39,7 +39,7 @@ impl Dev {
         let log = work.path().join("dev.log");
         let process = Process::start("nauthera-operator dev", &product("nauthera-operator")?, arguments, &log)?;
         let mut dev = Self { process, work };
-        let client = reqwest::Client::new();
+        let client = http_client()?;
         let deadline = Instant::now() + START;
         while !client
             .get(ready)

@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 
@@ -41,6 +42,21 @@ pub fn product(binary: &str) -> Result<PathBuf> {
         path.display()
     );
     Ok(path)
+}
+
+/// An HTTP client for loopback: no proxy, and patience for a debug build on a loaded machine.
+pub fn http_client() -> Result<reqwest::Client> {
+    install_cryptography();
+    Ok(reqwest::Client::builder()
+        .no_proxy()
+        .timeout(Duration::from_secs(30))
+        .build()?)
+}
+
+/// Chooses the provider of cryptography that the HTTP client needs, also for plain http.
+pub fn install_cryptography() {
+    // A second installation in one process is refused, and the first is the same.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
 }
 
 /// A loopback port that was free a moment ago. For programs that cannot be told to choose one

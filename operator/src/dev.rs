@@ -139,6 +139,8 @@ pub async fn run(options: &Options, out: &mut (impl Write + Send)) -> Result<(),
     let admission = Admission::new()?;
     let roots = [options.folder.clone()];
     let program = Common::find_program()?;
+    // Watched before it is read, so that no edit falls in between.
+    let mut watch = Watch::new(&roots)?;
     let folder = folder::read(&roots, &admission)?;
     print_faults(out, &folder, options)?;
     let fleet = only_fleet(&folder, &options.folder)?;
@@ -151,7 +153,6 @@ pub async fn run(options: &Options, out: &mut (impl Write + Send)) -> Result<(),
     if leftovers > 0 {
         writeln!(out, "stopped {leftovers} auth server(s) of an earlier run")?;
     }
-    let mut watch = Watch::new(&roots)?;
     let mut core = Core::new(state, folder)?;
     core.step(&BTreeMap::new(), now())?;
     let mut link = Link::new(&core, &fleet, &program, options).await?;

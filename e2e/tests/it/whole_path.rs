@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use e2e::dev::Dev;
-use e2e::parts::{checkout, free_port, program};
+use e2e::parts::{checkout, free_port, http_client, program};
 use e2e::relying_party::{RelyingParty, new_key, screenshots};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
@@ -77,7 +77,12 @@ impl World {
     }
 
     async fn page(&self, path: &str) -> Result<String> {
-        Ok(reqwest::get(format!("{}{path}", self.issuer)).await?.text().await?)
+        Ok(http_client()?
+            .get(format!("{}{path}", self.issuer))
+            .send()
+            .await?
+            .text()
+            .await?)
     }
 }
 
@@ -85,6 +90,7 @@ impl World {
 fn clients(application: &str, jwks: &Value) -> String {
     let client = |name: &str, spec: Value| json!({"apiVersion": "auth.nauthera.io/v1alpha1", "kind": "Client", "metadata": {"name": name}, "spec": spec});
     let realm = json!({"name": "acme"});
+    let scopes = json!({"allowed": ["openid", "profile", "email", "offline_access"]});
     let secret = json!({"source": "Ref", "ref": {"name": "tests", "key": "secret"}});
     let documents = [
         json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "tests"},
@@ -92,7 +98,7 @@ fn clients(application: &str, jwks: &Value) -> String {
         client(
             "tests-web",
             json!({
-                "realmRef": realm, "clientId": "tests-web", "type": "Confidential", "displayName": "Tests",
+                "realmRef": realm, "clientId": "tests-web", "type": "Confidential", "displayName": "Tests", "scopes": scopes,
                 "redirectUris": [format!("{application}/callback")],
                 "postLogoutRedirectUris": [format!("{application}/")],
                 "grantTypes": ["AuthorizationCode", "RefreshToken"], "secret": secret,
@@ -101,7 +107,7 @@ fn clients(application: &str, jwks: &Value) -> String {
         client(
             "tests-public",
             json!({
-                "realmRef": realm, "clientId": "tests-public", "type": "Public", "displayName": "Public tests",
+                "realmRef": realm, "clientId": "tests-public", "type": "Public", "displayName": "Public tests", "scopes": scopes,
                 "redirectUris": [format!("{application}/callback")],
                 "postLogoutRedirectUris": [format!("{application}/")],
             }),
@@ -243,5 +249,8 @@ async fn ctrl_c_leaves_nothing_behind() {
             "server {server} is still there"
         );
     }
-    assert!(reqwest::get(&world.issuer).await.is_err(), "somebody still answers");
+    assert!(
+        http_client().unwrap().get(&world.issuer).send().await.is_err(),
+        "somebody still answers"
+    );
 }

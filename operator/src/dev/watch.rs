@@ -21,6 +21,9 @@ const POLL: Duration = Duration::from_secs(1);
 /// Watches folders; lives as long as it is to watch.
 pub(super) struct Watch {
     changes: mpsc::UnboundedReceiver<()>,
+    /// When a change that was noticed has to be taken; kept here, so that a call of `changed` that is
+    /// dropped half-way (another branch of a `select!` was faster) forgets nothing.
+    latest: Option<Instant>,
     _watcher: Box<dyn Watcher + Send>,
 }
 
@@ -39,6 +42,7 @@ impl Watch {
         };
         Ok(Self {
             changes,
+            latest: None,
             _watcher: watcher,
         })
     }
@@ -54,20 +58,29 @@ impl Watch {
         Ok(watcher)
     }
 
-    /// Returns once files have changed and settled down.
+    /// Returns once files have changed and settled down. May be dropped and called again at any time.
     pub(super) async fn changed(&mut self) {
-        if self.changes.recv().await.is_none() {
-            std::future::pending::<()>().await;
-        }
-        let latest = Instant::now() + LONGEST;
+        let latest = match self.latest {
+            Some(latest) => latest,
+            None => {
+                if self.changes.recv().await.is_none() {
+                    std::future::pending::<()>().await;
+                }
+                *self.latest.insert(Instant::now() + LONGEST)
+            }
+        };
         loop {
             let quiet = (Instant::now() + QUIET).min(latest);
             match timeout_at(quiet, self.changes.recv()).await {
                 Ok(Some(())) if Instant::now() < latest => {}
-                Ok(_) => return sleep_until(quiet).await,
-                Err(_) => return,
+                Ok(_) => {
+                    sleep_until(quiet).await;
+                    break;
+                }
+                Err(_) => break,
             }
         }
+        self.latest = None;
     }
 }
 
