@@ -41,7 +41,9 @@ fn refreshed(page: &str) -> Result<String> {
             lines.by_ref().any(|line| line == "```"),
             "the block after {line} does not end"
         );
-        fresh += &format!("```\n{}\n```\n", help(call)?);
+        fresh += "```\n";
+        fresh += &help(call)?;
+        fresh += "\n```\n";
     }
     Ok(fresh)
 }

@@ -60,14 +60,13 @@ impl Watch {
 
     /// Returns once files have changed and settled down. May be dropped and called again at any time.
     pub(super) async fn changed(&mut self) {
-        let latest = match self.latest {
-            Some(latest) => latest,
-            None => {
-                if self.changes.recv().await.is_none() {
-                    std::future::pending::<()>().await;
-                }
-                *self.latest.insert(Instant::now() + LONGEST)
+        let latest = if let Some(latest) = self.latest {
+            latest
+        } else {
+            if self.changes.recv().await.is_none() {
+                std::future::pending::<()>().await;
             }
+            *self.latest.insert(Instant::now() + LONGEST)
         };
         loop {
             let quiet = (Instant::now() + QUIET).min(latest);
