@@ -58,11 +58,14 @@ enum Job {
 pub struct Hasher {
     jobs: std::sync::mpsc::SyncSender<Job>,
     waiting: Arc<AtomicUsize>,
+    /// Jobs that fit, waiting or running.
+    room: usize,
 }
 
 impl Hasher {
     /// Starts `workers` threads that share a queue of `queue` jobs.
     pub fn start(workers: usize, queue: usize) -> std::io::Result<Self> {
+        let room = workers.max(1) + queue;
         let (jobs, queue) = std::sync::mpsc::sync_channel(queue);
         let queue = Arc::new(std::sync::Mutex::new(queue));
         let waiting = Arc::new(AtomicUsize::new(0));
@@ -72,7 +75,7 @@ impl Hasher {
                 .name(format!("hash-{worker}"))
                 .spawn(move || work(&queue, &waiting))?;
         }
-        Ok(Self { jobs, waiting })
+        Ok(Self { jobs, waiting, room })
     }
 
     /// Whether `password` is the one behind the PHC string `hash`. A malformed or unknown hash never matches.
@@ -87,6 +90,12 @@ impl Hasher {
         let (reply, hash) = oneshot::channel();
         self.submit(Job::Hash { password, reply })?;
         hash.await.ok().flatten().ok_or(Saturated)
+    }
+
+    /// Whether another job would find room now. Asked before an attempt is counted, so that nobody loses attempts
+    /// to a queue that others filled.
+    pub fn has_room(&self) -> bool {
+        self.depth() < self.room
     }
 
     /// Jobs that wait or run now.
@@ -205,6 +214,8 @@ fn fill(
 
 #[cfg(test)]
 mod tests {
+    use futures::FutureExt as _;
+
     use super::*;
 
     fn secret(text: &str) -> Secret<String> {
@@ -288,5 +299,19 @@ mod tests {
         assert!(answers.iter().any(Result::is_ok));
         assert!(answers.iter().any(|answer| matches!(answer, Err(Saturated))));
         assert_eq!(hasher.depth(), 0);
+        assert!(hasher.has_room());
+    }
+
+    #[test]
+    fn a_full_queue_says_so_before_an_attempt_is_counted() {
+        let (jobs, _queue) = std::sync::mpsc::sync_channel(1);
+        let hasher = Hasher {
+            jobs,
+            waiting: Arc::default(),
+            room: 1,
+        };
+        assert!(hasher.has_room());
+        assert!(hasher.hash(secret("x")).now_or_never().is_none());
+        assert!(!hasher.has_room());
     }
 }

@@ -10,7 +10,7 @@ use oidc::login::{self, Begin, Verdict};
 use super::exchange::{Exchange, random};
 use super::{front, page};
 use crate::metrics::LoginResult;
-use crate::password::ABSENT_PERSON_HASH;
+use crate::password::{ABSENT_PERSON_HASH, Saturated};
 
 /// When to come back while hashing is saturated.
 const SATURATED_RETRY: Duration = Duration::from_secs(2);
@@ -21,6 +21,11 @@ pub(crate) async fn submit(exchange: &Exchange<'_>) -> HttpResponse {
         Ok(parameters) => parameters,
         Err(refused) => return page::front_channel(exchange, *refused),
     };
+    if !exchange.shell.hasher.has_room() {
+        let answer = put_off(exchange);
+        exchange.shell.metrics.login("password", result(&answer));
+        return page::front_channel(exchange, answer);
+    }
     let (context, mut random) = (exchange.context(), random());
     let answer = match login::begin(&context, &exchange.browser(), &parameters, &mut random).await {
         Begin::Answer(answer) => answer,
@@ -38,21 +43,24 @@ pub(crate) async fn submit(exchange: &Exchange<'_>) -> HttpResponse {
                     };
                     login::finish(&context, pending, verdict, &mut random).await
                 }
-                Err(saturated) => {
-                    tracing::warn!(realm = %exchange.served.realm.name, error = %saturated, "sign-in put off");
-                    let outcome = Outcome::Unavailable {
-                        retry_after: SATURATED_RETRY,
-                    };
-                    FrontChannel {
-                        outcome,
-                        cookies: Vec::new(),
-                    }
-                }
+                Err(Saturated) => put_off(exchange),
             }
         }
     };
     exchange.shell.metrics.login("password", result(&answer));
     page::front_channel(exchange, answer)
+}
+
+/// Asks to come back when the hashing threads have room again.
+fn put_off(exchange: &Exchange<'_>) -> FrontChannel {
+    tracing::warn!(realm = %exchange.served.realm.name, error = %Saturated, "sign-in put off");
+    let outcome = Outcome::Unavailable {
+        retry_after: SATURATED_RETRY,
+    };
+    FrontChannel {
+        outcome,
+        cookies: Vec::new(),
+    }
 }
 
 fn result(answer: &FrontChannel) -> LoginResult {
