@@ -5,6 +5,7 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
@@ -79,23 +80,29 @@ impl App {
         let metrics = Metrics::new();
         let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let hasher = Hasher::start(workers, workers * HASH_QUEUE_PER_WORKER).map_err(StartError::Threads)?;
-        wait_for_schema(&*database).await?;
         let feed = Feed::start(Arc::clone(&database), Arc::clone(&revocations));
-        let housekeeping = Housekeeping::start(Arc::clone(&database));
+        let schema_fits = Arc::new(AtomicBool::new(false));
 
-        let readiness = readiness(&config_feed, &feed);
+        // Probes tell the truth also while the database is waited for.
+        let readiness = readiness(&config_feed, &feed, Arc::clone(&schema_fits));
         let refresh = refresher(&config_feed, &feed, &database, &revocations, &hasher, &readiness);
         let vitals = Vitals {
             readiness: readiness.clone(),
             metrics: metrics.clone(),
             refresh,
         };
+        let health_address = health_listener.local_addr().map_err(StartError::Threads)?;
+        let health = serve_health(health_listener, web::Data::new(vitals))?;
+        if let Err(error) = wait_for_schema(&*database).await {
+            health.stop(false).await;
+            return Err(error);
+        }
+        schema_fits.store(true, Ordering::Release);
+        let housekeeping = Housekeeping::start(Arc::clone(&database));
         let shell = Shell::new(config_feed.served(), database, revocations, hasher, metrics, &settings);
 
         let addresses = local_addresses(&listeners);
-        let health_address = health_listener.local_addr().map_err(StartError::Threads)?;
         let public = serve(listeners, web::Data::new(shell), workers, settings.drain_timeout)?;
-        let health = serve_health(health_listener, web::Data::new(vitals))?;
         tracing::info!(listen = ?addresses, health = %health_address, version = env!("CARGO_PKG_VERSION"), "listening");
         Ok(Running {
             addresses,
@@ -152,7 +159,7 @@ async fn wait_for_schema(database: &dyn Database) -> Result<(), StartError> {
     }
 }
 
-fn readiness(config_feed: &config_feed::Handle, feed: &Feed) -> Readiness {
+fn readiness(config_feed: &config_feed::Handle, feed: &Feed, schema_fits: Arc<AtomicBool>) -> Readiness {
     let (config, feed) = (config_feed.status(), feed.status());
     let served = config_feed.served();
     Readiness::new(move || {
@@ -179,6 +186,11 @@ fn readiness(config_feed: &config_feed::Handle, feed: &Feed) -> Readiness {
             None => report
                 .not_ready
                 .push("no configuration: nothing in the configuration folder, and no operator has sent one".to_owned()),
+        }
+        if !schema_fits.load(Ordering::Acquire) {
+            report
+                .not_ready
+                .push("the database schema was not checked yet".to_owned());
         }
         if !feed.is_complete() {
             report

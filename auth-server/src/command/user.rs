@@ -118,7 +118,7 @@ pub async fn run(user: User) -> anyhow::Result<()> {
     match user {
         User::Create(create) => run_create(*create).await,
         User::SetPassword { who, password } => {
-            let (database, realm) = open(&who.realm)?;
+            let (database, realm) = open(&who.realm).await?;
             let hash = hash_of(&password)?;
             database
                 .change_person(realm, &who.username, PersonChange::Password(&hash), now())
@@ -130,7 +130,7 @@ pub async fn run(user: User) -> anyhow::Result<()> {
         }
         User::List { realm, output } => list(&realm, output).await,
         User::Delete { who } => {
-            let (database, realm) = open(&who.realm)?;
+            let (database, realm) = open(&who.realm).await?;
             database
                 .change_person(realm, &who.username, PersonChange::Delete, now())
                 .await?;
@@ -150,7 +150,7 @@ async fn run_create(create: Create) -> anyhow::Result<()> {
         groups,
         profile,
     } = create;
-    let (database, realm) = open(&who.realm)?;
+    let (database, realm) = open(&who.realm).await?;
     let mut claims: Profile = match profile {
         Some(json) => serde_json::from_str(&json).context("--profile is not a JSON object of standard claims")?,
         None => Profile::default(),
@@ -175,7 +175,7 @@ async fn run_create(create: Create) -> anyhow::Result<()> {
 }
 
 async fn list(flags: &RealmFlags, output: Output) -> anyhow::Result<()> {
-    let (database, realm) = open(flags)?;
+    let (database, realm) = open(flags).await?;
     let mut people = Vec::new();
     let mut after: Option<String> = None;
     loop {
@@ -217,10 +217,11 @@ async fn list(flags: &RealmFlags, output: Output) -> anyhow::Result<()> {
     }
 }
 
-fn open(flags: &RealmFlags) -> anyhow::Result<(std::sync::Arc<dyn Database>, RealmId)> {
+async fn open(flags: &RealmFlags) -> anyhow::Result<(std::sync::Arc<dyn Database>, RealmId)> {
     let url = flags.database.url().map_err(anyhow::Error::msg)?;
     let issuer = Issuer::parse(&flags.issuer).with_context(|| format!("--issuer \"{}\"", flags.issuer))?;
     let database = store::open(&DatabaseSettings::new(url.expose().clone()))?;
+    store::check_schema(&*database).await?;
     Ok((database, RealmId::of_issuer(issuer.as_str())))
 }
 

@@ -180,11 +180,15 @@ fn every_kind_of_narrowing_is_noticed() {
     check("", &|new| {
         new["properties"]["c"] = serde_json::json!({ "type": "string" })
     });
-    check("", &|new| new["properties"]["a"]["maxLength"] = 11.into());
+    check("", &|new| {
+        new["properties"]["a"]["maxLength"] = 11.into();
+    });
     check("", &|new| {
         new["properties"]["a"]["enum"] = serde_json::json!(["x", "y", "z"])
     });
-    check("", &|new| new["required"] = serde_json::json!([]));
+    check("", &|new| {
+        new["required"] = serde_json::json!([]);
+    });
     check("spec.b: is gone", &|new| {
         new["properties"].as_object_mut().unwrap().remove("b");
     });
