@@ -12,4 +12,5 @@ mod config_feed;
 mod database;
 mod flow;
 mod server;
+mod start;
 mod store;
