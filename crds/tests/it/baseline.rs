@@ -178,13 +178,13 @@ fn every_kind_of_narrowing_is_noticed() {
     };
     check("", &|_| {});
     check("", &|new| {
-        new["properties"]["c"] = serde_json::json!({ "type": "string" })
+        new["properties"]["c"] = serde_json::json!({ "type": "string" });
     });
     check("", &|new| {
         new["properties"]["a"]["maxLength"] = 11.into();
     });
     check("", &|new| {
-        new["properties"]["a"]["enum"] = serde_json::json!(["x", "y", "z"])
+        new["properties"]["a"]["enum"] = serde_json::json!(["x", "y", "z"]);
     });
     check("", &|new| {
         new["required"] = serde_json::json!([]);
@@ -193,22 +193,22 @@ fn every_kind_of_narrowing_is_noticed() {
         new["properties"].as_object_mut().unwrap().remove("b");
     });
     check("spec.a: maxLength became tighter", &|new| {
-        new["properties"]["a"]["maxLength"] = 9.into()
+        new["properties"]["a"]["maxLength"] = 9.into();
     });
     check("spec.a: minLength became tighter", &|new| {
-        new["properties"]["a"]["minLength"] = 2.into()
+        new["properties"]["a"]["minLength"] = 2.into();
     });
     check("spec.a: the choice \"y\" is gone", &|new| {
         new["properties"]["a"]["enum"] = serde_json::json!(["x"]);
     });
     check("spec.a: pattern changed", &|new| {
-        new["properties"]["a"]["pattern"] = "^x".into()
+        new["properties"]["a"]["pattern"] = "^x".into();
     });
     check("spec.b[]: type changed", &|new| {
-        new["properties"]["b"]["items"]["type"] = "string".into()
+        new["properties"]["b"]["items"]["type"] = "string".into();
     });
     check("spec: \"b\" is required now", &|new| {
-        new["required"] = serde_json::json!(["a", "b"])
+        new["required"] = serde_json::json!(["a", "b"]);
     });
     check("spec: \"2 < 1\" is a new rule", &|new| {
         new["x-kubernetes-validations"] = serde_json::json!([{ "rule": "1 < 2" }, { "rule": "2 < 1" }]);
