@@ -40,6 +40,7 @@ use oidc::served::Served;
 use crate::metrics::Metrics;
 use crate::password::Hasher;
 use crate::store::Database;
+use error::Unread;
 use exchange::Exchange;
 use look::LookBook;
 use route::{Endpoint, Route};
@@ -113,16 +114,16 @@ async fn answer(request: &HttpRequest, payload: web::Payload, shell: &Shell) -> 
     if request.method() == Method::OPTIONS {
         return (endpoint, cors::preflight(request, realm, route), https);
     }
-    if !route.methods.contains(request.method()) {
-        let allow: Vec<&str> = route.methods.iter().map(Method::as_str).collect();
-        return (endpoint, error::method_not_allowed(&allow.join(", ")), https);
-    }
-    let body = match body(request, payload, BODY_TIMEOUT).await {
-        Ok(body) => body,
-        Err(refusal) => return (endpoint, refusal, https),
+    let (body, unread) = match read(request, payload, route).await {
+        Ok(body) => (body, None),
+        Err(unread) => (Bytes::new(), Some(unread)),
     };
     let exchange = Exchange::new(shell, request, Arc::clone(realm), origin, body);
-    let mut response = dispatch(&exchange, route, tail).await;
+    let mut response = match unread {
+        None => dispatch(&exchange, route, tail).await,
+        Some(unread) if route.endpoint.has_pages() => page::unread(&exchange, &unread),
+        Some(unread) => unread.json(),
+    };
     cors::readable(&exchange, route, &mut response);
     (endpoint, response, https)
 }
@@ -160,29 +161,39 @@ async fn dispatch(exchange: &Exchange<'_>, route: &Route, tail: &str) -> HttpRes
     }
 }
 
+/// The body of a request whose method the route knows.
+async fn read(request: &HttpRequest, payload: web::Payload, route: &Route) -> Result<Bytes, Unread> {
+    if !route.methods.contains(request.method()) {
+        let allow: Vec<&str> = route.methods.iter().map(Method::as_str).collect();
+        let allow = allow.join(", ");
+        return Err(Unread::Method { allow });
+    }
+    body(request, payload, BODY_TIMEOUT).await
+}
+
 /// The body of a POST, within limits and of the one type that the protocol uses.
-async fn body(request: &HttpRequest, payload: web::Payload, patience: Duration) -> Result<Bytes, HttpResponse> {
+async fn body(request: &HttpRequest, payload: web::Payload, patience: Duration) -> Result<Bytes, Unread> {
     if request.method() != Method::POST {
         return Ok(Bytes::new());
     }
     let read = tokio::time::timeout(patience, collect(payload)).await;
-    let body = read.map_err(|_| error::body_too_slow())??;
+    let body = read.map_err(|_| Unread::TooSlow)??;
     let form = origin::single(request.headers(), &header::CONTENT_TYPE).is_some_and(|value| {
         let essence = value.split(';').next().unwrap_or_default().trim();
         essence.eq_ignore_ascii_case("application/x-www-form-urlencoded")
     });
     if !form && !body.is_empty() {
-        return Err(error::unsupported_media_type());
+        return Err(Unread::MediaType);
     }
     Ok(body)
 }
 
-async fn collect(mut payload: web::Payload) -> Result<Bytes, HttpResponse> {
+async fn collect(mut payload: web::Payload) -> Result<Bytes, Unread> {
     let mut body = BytesMut::new();
     while let Some(chunk) = payload.next().await {
-        let chunk = chunk.map_err(|_| error::body_unreadable())?;
+        let chunk = chunk.map_err(|_| Unread::Unreadable)?;
         if body.len() + chunk.len() > MAX_BODY_BYTES {
-            return Err(error::body_too_large());
+            return Err(Unread::TooLarge);
         }
         body.extend_from_slice(&chunk);
     }
@@ -207,6 +218,6 @@ mod tests {
         let mut endless = Payload::Stream { payload: endless };
         let payload = web::Payload::from_request(&request, &mut endless).await.unwrap();
         let refused = body(&request, payload, Duration::from_millis(10)).await.unwrap_err();
-        assert_eq!(refused.status(), StatusCode::REQUEST_TIMEOUT);
+        assert_eq!(refused.json().status(), StatusCode::REQUEST_TIMEOUT);
     }
 }

@@ -255,9 +255,11 @@ async fn complete(ctx: &Context<'_>, pending: PendingLogin, verdict: Verdict, rn
         {
             enter(ctx, &visit, &session, rng)
         }
-        // The form already signed somebody else in, or somebody who has signed out since.
-        Ok(LoginOutcome::AlreadySpent { .. }) => visit.over_again(ctx, Some(identifier), rng).await,
-        Ok(LoginOutcome::PersonChanged) => again(ctx, visit, identifier, SignInAlert::WrongCredentials, rng).await,
+        // The form already signed somebody else in, or somebody who has signed out since; or the person changed while
+        // the password was verified, which nobody mistyped.
+        Ok(LoginOutcome::AlreadySpent { .. } | LoginOutcome::PersonChanged) => {
+            visit.over_again(ctx, Some(identifier), rng).await
+        }
         Err(_) => Err(FrontChannel::unavailable()),
     }
 }

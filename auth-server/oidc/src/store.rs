@@ -183,7 +183,7 @@ pub enum LoginOutcome {
         /// The session of the first submit.
         session: SessionId,
     },
-    /// The person was disabled or moved to another epoch meanwhile.
+    /// The person was disabled or moved to another epoch meanwhile, or the session was ended before.
     PersonChanged,
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use actix_web::HttpResponse;
 use actix_web::HttpResponseBuilder;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{self, HeaderValue};
+use actix_web::http::header;
 use oidc::front_channel::{RefusalKind, SignInAlert};
 use oidc::token::TokenError;
 use oidc::userinfo::UserinfoError;
@@ -129,55 +129,62 @@ pub(crate) fn not_found() -> HttpResponse {
     Bare::new(StatusCode::NOT_FOUND).json(&body)
 }
 
-/// The address exists, the method does not.
-pub(crate) fn method_not_allowed(allow: &str) -> HttpResponse {
-    let body = OAuthError {
-        error: "invalid_request",
-        error_description: "this method is not supported here",
-    };
-    let mut response = Bare::new(StatusCode::METHOD_NOT_ALLOWED).json(&body);
-    if let Ok(allow) = HeaderValue::from_str(allow) {
-        response.headers_mut().insert(header::ALLOW, allow);
+/// Why a request is refused before its endpoint looks at it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Unread {
+    /// The address exists, the method does not.
+    Method {
+        /// The methods that do, as in `Allow`.
+        allow: String,
+    },
+    /// The body is larger than any request of the protocol.
+    TooLarge,
+    /// The body did not come in time; what is left of it is not waited for.
+    TooSlow,
+    /// The body ended early or was not readable.
+    Unreadable,
+    /// The body is of a type that this endpoint does not read.
+    MediaType,
+}
+
+impl Unread {
+    /// A sentence for whoever wrote the request.
+    pub(crate) const fn description(&self) -> &'static str {
+        match self {
+            Self::Method { .. } => "this method is not supported here",
+            Self::TooLarge => "the request body is too large",
+            Self::TooSlow => "the request body did not arrive in time",
+            Self::Unreadable => "the request body could not be read",
+            Self::MediaType => "the request body must be application/x-www-form-urlencoded",
+        }
     }
-    response
-}
 
-/// The body is larger than any request of the protocol.
-pub(crate) fn body_too_large() -> HttpResponse {
-    let body = OAuthError {
-        error: "invalid_request",
-        error_description: "the request body is too large",
-    };
-    Bare::new(StatusCode::PAYLOAD_TOO_LARGE).json(&body)
-}
+    /// The answer to a program.
+    pub(crate) fn json(&self) -> HttpResponse {
+        let body = OAuthError {
+            error: "invalid_request",
+            error_description: self.description(),
+        };
+        self.bare().json(&body)
+    }
 
-/// The body ended early or was not readable.
-pub(crate) fn body_unreadable() -> HttpResponse {
-    let body = OAuthError {
-        error: "invalid_request",
-        error_description: "the request body could not be read",
-    };
-    Bare::new(StatusCode::BAD_REQUEST).json(&body)
-}
-
-/// The body did not come in time; what is left of it is not waited for.
-pub(crate) fn body_too_slow() -> HttpResponse {
-    let body = OAuthError {
-        error: "invalid_request",
-        error_description: "the request body did not arrive in time",
-    };
-    let mut response = Bare::new(StatusCode::REQUEST_TIMEOUT);
-    response.0.force_close();
-    response.json(&body)
-}
-
-/// The body is of a type that this endpoint does not read.
-pub(crate) fn unsupported_media_type() -> HttpResponse {
-    let body = OAuthError {
-        error: "invalid_request",
-        error_description: "the request body must be application/x-www-form-urlencoded",
-    };
-    Bare::new(StatusCode::UNSUPPORTED_MEDIA_TYPE).json(&body)
+    /// The answer without its body.
+    pub(crate) fn bare(&self) -> Bare {
+        let mut bare = Bare::new(match self {
+            Self::Method { .. } => StatusCode::METHOD_NOT_ALLOWED,
+            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
+            Self::Unreadable => StatusCode::BAD_REQUEST,
+            Self::MediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        });
+        if let Self::Method { allow } = self {
+            bare.0.insert_header((header::ALLOW, allow.as_str()));
+        }
+        if *self == Self::TooSlow {
+            bare.0.force_close();
+        }
+        bare
+    }
 }
 
 /// An error of the token, introspection or revocation endpoint (RFC 6749 §5.2).

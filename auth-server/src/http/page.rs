@@ -25,6 +25,19 @@ pub(crate) fn front_channel(exchange: &Exchange<'_>, answer: FrontChannel) -> Ht
     response
 }
 
+/// The page in place of an endpoint that browsers visit, when a request was refused before the endpoint looked at it.
+pub(crate) fn unread(exchange: &Exchange<'_>, unread: &error::Unread) -> HttpResponse {
+    let page = Page::of(exchange, None);
+    let id = exchange.id.to_string();
+    let view = pages::ErrorView {
+        kind: pages::ErrorKind::InvalidRequest,
+        error_id: &id,
+        details: &[("detail", unread.description())],
+        back: None,
+    };
+    page.html(unread.bare(), pages::error(&page.shared(), &view))
+}
+
 fn render(exchange: &Exchange<'_>, outcome: &Outcome) -> HttpResponse {
     let page = Page::of(exchange, ui_locales(outcome));
     match outcome {

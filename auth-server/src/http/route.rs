@@ -47,6 +47,25 @@ impl Endpoint {
         }
     }
 
+    /// Whether it answers people: with pages, also when something is wrong.
+    pub(crate) const fn has_pages(self) -> bool {
+        match self {
+            Self::Authorize | Self::EndSession | Self::Login | Self::Consent | Self::ChooseAccount | Self::Logout => {
+                true
+            }
+            Self::Discovery
+            | Self::AuthorizationServerMetadata
+            | Self::Jwks
+            | Self::Token
+            | Self::Userinfo
+            | Self::Revoke
+            | Self::Introspect
+            | Self::Asset
+            | Self::RealmLogo
+            | Self::ClientLogo => false,
+        }
+    }
+
     /// Whether scripts of other origins may read the answer (CORS), and which.
     pub(crate) const fn readable_by(self) -> Readers {
         match self {

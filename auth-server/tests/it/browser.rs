@@ -23,12 +23,12 @@ pub(crate) struct Page {
 }
 
 impl Browser {
-    pub(crate) fn new(base: &str) -> Self {
+    pub(crate) fn new(http: reqwest::Client, base: &str) -> Self {
         Self {
             base: base.to_owned(),
             host: "id.example".to_owned(),
             cookies: BTreeMap::new(),
-            http: crate::server::client(),
+            http,
         }
     }
 
@@ -112,7 +112,7 @@ impl Browser {
 }
 
 impl Page {
-    async fn read(response: Response) -> Self {
+    pub(crate) async fn read(response: Response) -> Self {
         Self {
             status: response.status().as_u16(),
             headers: response.headers().clone(),

@@ -6,7 +6,7 @@ use oidc::testing;
 
 use crate::browser::{Browser, Page};
 use crate::database;
-use crate::server::{ADA, Server, TestFleet, client};
+use crate::server::{ADA, Server, TestFleet};
 
 /// A PKCE verifier and its challenge.
 pub(crate) const VERIFIER: &str = "a-verifier-of-at-least-forty-three-characters-long";
@@ -65,10 +65,14 @@ pub(crate) async fn code(server: &Server, client_id: &str, scope: &str) -> Strin
     page.location_parameter("code").unwrap()
 }
 
+/// The credentials of HTTP Basic.
+pub(crate) fn basic(client_id: &str, secret: &str) -> String {
+    STANDARD.encode(format!("{client_id}:{secret}"))
+}
+
 /// A form for the token endpoint, authenticated as `client_id` by HTTP Basic.
 pub(crate) async fn post_as(server: &Server, client_id: &str, path: &str, form: &[(&str, &str)]) -> Page {
-    let secret = testing::secret_of(client_id);
-    let authorization = format!("Basic {}", STANDARD.encode(format!("{client_id}:{secret}")));
+    let authorization = format!("Basic {}", basic(client_id, &testing::secret_of(client_id)));
     let mut browser = server.browser();
     browser
         .send(
@@ -177,7 +181,8 @@ async fn discovery_and_jwks_are_found_at_every_address_and_revalidated() {
     ] {
         let page = browser.get(path).await;
         assert_eq!(page.json()["issuer"], testing::ISSUER);
-        let again = client()
+        let again = server
+            .http()
             .get(format!("{}{path}", server.base()))
             .header("host", "id.example");
         let again = again.header("if-none-match", page.header("etag")).send().await.unwrap();

@@ -7,10 +7,13 @@
     reason = "a test that fails panics"
 )]
 
+mod attack;
 mod browser;
 mod config_feed;
 mod database;
 mod flow;
+mod input;
+mod oidc;
 mod server;
 mod start;
 mod store;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use auth_server::app::{App, Running};
+use auth_server::app::{App, Running, StartError};
 use auth_server::password::hash_now;
 use auth_server::settings::Settings;
 use auth_server::store::people::NewPerson;
@@ -27,6 +27,7 @@ pub(crate) struct TestFleet {
     resources: Vec<Resource>,
     artefact: Option<Artefact>,
     max_staleness: Duration,
+    trusted_proxies: Vec<ipnet::IpNet>,
 }
 
 impl TestFleet {
@@ -43,6 +44,7 @@ impl TestFleet {
             resources: Vec::new(),
             artefact: None,
             max_staleness: Duration::from_secs(60),
+            trusted_proxies: Vec::new(),
         };
         fleet.configure(resources);
         fleet.add_ada().await;
@@ -71,9 +73,32 @@ impl TestFleet {
         self.artefact = Some(step.artefact);
     }
 
-    /// The resources of the configuration.
-    pub(crate) fn resources(&self) -> Vec<Resource> {
-        self.resources.clone()
+    /// Adds resources to the configuration that the next server starts with.
+    pub(crate) fn add(&mut self, more: impl IntoIterator<Item = Resource>) {
+        let mut resources = self.resources.clone();
+        resources.extend(more);
+        self.configure(resources);
+    }
+
+    /// Replaces the resource of the same kind and realm in the configuration that the next server starts with.
+    pub(crate) fn replace(&mut self, resource: Resource) {
+        let mut resources = self.resources.clone();
+        let same = |other: &Resource| match (other, &resource) {
+            (Resource::Realm(other), Resource::Realm(realm)) => other.id == realm.id,
+            (Resource::Keys(other), Resource::Keys(keys)) => other.realm == keys.realm,
+            (Resource::Client(other), Resource::Client(client)) => {
+                (other.realm, &other.client_id) == (client.realm, &client.client_id)
+            }
+            (Resource::Realm(_) | Resource::Keys(_) | Resource::Client(_), _) => false,
+        };
+        resources.retain(|other| !same(other));
+        resources.push(resource);
+        self.configure(resources);
+    }
+
+    /// Lets proxies of these networks speak for others.
+    pub(crate) fn trust(&mut self, network: &str) {
+        self.trusted_proxies.push(network.parse().unwrap());
     }
 
     /// Lets knowledge of revocations be only so old.
@@ -86,7 +111,8 @@ impl TestFleet {
         &self.database.url
     }
 
-    fn config_dir(&self) -> std::path::PathBuf {
+    /// The folder that servers read the configuration from.
+    pub(crate) fn config_dir(&self) -> std::path::PathBuf {
         Path::new(self.folder.path()).join("config")
     }
 
@@ -97,25 +123,53 @@ impl TestFleet {
         server
     }
 
+    /// Starts a server that reaches the database at `database_url`, and waits until it is ready.
+    pub(crate) async fn start_on(&self, database_url: &str) -> Server {
+        let server = self.try_start_on(database_url).await.unwrap();
+        server.wait_until_ready().await;
+        server
+    }
+
     /// Starts a server.
     pub(crate) async fn start_unready(&self) -> Server {
+        self.try_start_on(&self.database.url).await.unwrap()
+    }
+
+    /// Starts a server that reaches the database at `database_url`, or says why not.
+    pub(crate) async fn try_start_on(&self, database_url: &str) -> Result<Server, StartError> {
         let settings = Settings {
             listen: vec!["127.0.0.1:0".parse().unwrap()],
             health_listen: "127.0.0.1:0".parse().unwrap(),
-            database_url: Secret::new(self.database.url.clone()),
+            database_url: Secret::new(database_url.to_owned()),
             config_dir: self.config_dir(),
             operator: None,
             fleet: fleet(),
-            trusted_proxies: Vec::new(),
+            trusted_proxies: self.trusted_proxies.clone(),
             max_staleness: self.max_staleness,
-            drain_timeout: Duration::from_secs(2),
+            drain_timeout: Duration::from_secs(5),
         };
-        let running = App::start(settings).await.unwrap();
-        Server {
+        let running = App::start(settings).await?;
+        Ok(Server {
+            http: client(),
             base: format!("http://{}", running.addresses()[0]),
             health: format!("http://{}", running.health_address()),
             running,
-        }
+        })
+    }
+
+    /// Adds a person of the first realm with nothing but a user name and a password.
+    pub(crate) async fn add_person(&self, username: &str, password: &str) {
+        let hash = hash_now(&Secret::new(password.to_owned())).unwrap();
+        let person = NewPerson {
+            id: PersonId::generate(now(), &mut rand::rng()),
+            username,
+            groups: &[],
+            profile: &Profile::default(),
+            password_hash: Some(&hash),
+            now: now(),
+        };
+        let realm = testing::realm().id;
+        self.database.database.create_person(realm, person).await.unwrap();
     }
 
     async fn add_ada(&self) {
@@ -149,6 +203,7 @@ impl TestFleet {
 
 /// A server that runs in this process, on ports of its own.
 pub(crate) struct Server {
+    http: reqwest::Client,
     base: String,
     health: String,
     running: Running,
@@ -157,7 +212,12 @@ pub(crate) struct Server {
 impl Server {
     /// A browser without cookies.
     pub(crate) fn browser(&self) -> Browser {
-        Browser::new(&self.base)
+        Browser::new(self.http.clone(), &self.base)
+    }
+
+    /// The client behind its browsers.
+    pub(crate) fn http(&self) -> &reqwest::Client {
+        &self.http
     }
 
     /// `http://127.0.0.1:PORT`.
@@ -167,8 +227,16 @@ impl Server {
 
     /// A probe's status and body.
     pub(crate) async fn probe(&self, path: &str) -> (u16, String) {
-        let response = client().get(format!("{}{path}", self.health)).send().await.unwrap();
+        let response = self.http.get(format!("{}{path}", self.health)).send().await.unwrap();
         (response.status().as_u16(), response.text().await.unwrap())
+    }
+
+    /// A number from the metrics.
+    pub(crate) async fn metric(&self, name: &str) -> f64 {
+        let (_, body) = self.probe("/metrics").await;
+        let line = body.lines().find(|line| line.split([' ', '{']).next() == Some(name));
+        let line = line.unwrap_or_else(|| panic!("no {name} in {body}"));
+        line.rsplit(' ').next().unwrap().parse().unwrap()
     }
 
     /// Waits until the readiness probe passes.
@@ -190,11 +258,24 @@ impl Server {
     }
 }
 
-/// An HTTP client that follows no redirects and keeps no cookies.
-pub(crate) fn client() -> reqwest::Client {
+/// Waits until `condition` holds; panics after `limit`. How long it took.
+pub(crate) async fn within(limit: Duration, what: &str, mut condition: impl AsyncFnMut() -> bool) -> Duration {
+    let began = Instant::now();
+    loop {
+        if condition().await {
+            return began.elapsed();
+        }
+        assert!(began.elapsed() < limit, "no {what} within {limit:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// An HTTP client that follows no redirects and keeps neither cookies nor connections.
+fn client() -> reqwest::Client {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     reqwest::Client::builder()
         .redirect(reqwest::redirect::Policy::none())
+        .pool_max_idle_per_host(0)
         .build()
         .unwrap()
 }
