@@ -117,6 +117,7 @@ pub(crate) async fn postgres() -> TestDatabase {
 pub(crate) struct Wire {
     address: SocketAddr,
     joined: watch::Sender<bool>,
+    refused: Arc<AtomicU32>,
 }
 
 impl Wire {
@@ -127,10 +128,16 @@ impl Wire {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (joined, state) = watch::channel(true);
-        tokio::spawn(accept(listener, target, state));
+        let refused = Arc::<AtomicU32>::default();
+        tokio::spawn(accept(listener, target, state, Arc::clone(&refused)));
         through.set_port(Some(address.port())).unwrap();
         through.set_host(Some(&address.ip().to_string())).unwrap();
-        (Self { address, joined }, through.to_string())
+        let wire = Self {
+            address,
+            joined,
+            refused,
+        };
+        (wire, through.to_string())
     }
 
     /// Ends every connection, and each new one at once.
@@ -139,16 +146,22 @@ impl Wire {
         self.joined.send_replace(false);
     }
 
+    /// Connections that were ended at once.
+    pub(crate) fn refused(&self) -> u32 {
+        self.refused.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn join(&self) {
         self.joined.send_replace(true);
     }
 }
 
-async fn accept(listener: TcpListener, target: String, state: watch::Receiver<bool>) {
+async fn accept(listener: TcpListener, target: String, state: watch::Receiver<bool>, refused: Arc<AtomicU32>) {
     while let Ok((mut near, _)) = listener.accept().await {
-        let (target, mut state) = (target.clone(), state.clone());
+        let (target, mut state, refused) = (target.clone(), state.clone(), Arc::clone(&refused));
         tokio::spawn(async move {
             if !*state.borrow_and_update() {
+                refused.fetch_add(1, Ordering::Relaxed);
                 let _ = near.shutdown().await;
                 return;
             }

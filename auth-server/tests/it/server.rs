@@ -43,7 +43,7 @@ impl TestFleet {
             folder: tempfile::tempdir().unwrap(),
             resources: Vec::new(),
             artefact: None,
-            max_staleness: Duration::from_secs(60),
+            max_staleness: Duration::from_mins(1),
             trusted_proxies: Vec::new(),
         };
         fleet.configure(resources);
@@ -227,8 +227,15 @@ impl Server {
 
     /// A probe's status and body.
     pub(crate) async fn probe(&self, path: &str) -> (u16, String) {
-        let response = self.http.get(format!("{}{path}", self.health)).send().await.unwrap();
-        (response.status().as_u16(), response.text().await.unwrap())
+        self.prober().probe(path).await
+    }
+
+    /// What asks for its probes also while it stops.
+    pub(crate) fn prober(&self) -> Prober {
+        Prober {
+            http: self.http.clone(),
+            health: self.health.clone(),
+        }
     }
 
     /// A number from the metrics.
@@ -258,6 +265,20 @@ impl Server {
     }
 }
 
+/// The probes of a server.
+pub(crate) struct Prober {
+    http: reqwest::Client,
+    health: String,
+}
+
+impl Prober {
+    /// A probe's status and body.
+    pub(crate) async fn probe(&self, path: &str) -> (u16, String) {
+        let response = self.http.get(format!("{}{path}", self.health)).send().await.unwrap();
+        (response.status().as_u16(), response.text().await.unwrap())
+    }
+}
+
 /// Waits until `condition` holds; panics after `limit`. How long it took.
 pub(crate) async fn within(limit: Duration, what: &str, mut condition: impl AsyncFnMut() -> bool) -> Duration {
     let began = Instant::now();
@@ -271,7 +292,7 @@ pub(crate) async fn within(limit: Duration, what: &str, mut condition: impl Asyn
 }
 
 /// An HTTP client that follows no redirects and keeps neither cookies nor connections.
-fn client() -> reqwest::Client {
+pub(crate) fn client() -> reqwest::Client {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     reqwest::Client::builder()
         .redirect(reqwest::redirect::Policy::none())

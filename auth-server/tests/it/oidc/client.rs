@@ -197,14 +197,25 @@ async fn scripts_of_allowed_origins_alone_may_read_answers() {
             .await;
         assert_eq!(page.header("access-control-allow-origin"), "*");
     }
-    for (path, asked) in [("/oauth2/token", Method::POST), ("/oauth2/userinfo", Method::GET)] {
+    let (_, tokens) = super::signed_in(&server, "openid").await;
+    let bearer = format!("Bearer {}", crate::flow::member(&tokens, "access_token"));
+    let basic = format!("Basic {}", crate::flow::basic("app", &testing::secret_of("app")));
+    for (path, asked, authorization) in [
+        ("/oauth2/token", Method::POST, &basic),
+        ("/oauth2/userinfo", Method::GET, &bearer),
+    ] {
         for (origin, allowed) in [
             ("https://app.example", true),
             ("https://evil.example", false),
             ("null", false),
         ] {
             for method in [asked.clone(), Method::OPTIONS] {
-                let headers = [("origin", origin), ("access-control-request-method", asked.as_str())];
+                let mut headers = vec![("origin", origin)];
+                if method == Method::OPTIONS {
+                    headers.push(("access-control-request-method", asked.as_str()));
+                } else {
+                    headers.push(("authorization", authorization));
+                }
                 let page = browser.send(method, path, None, &headers).await;
                 let expected = if allowed { origin } else { "" };
                 assert_eq!(page.header("access-control-allow-origin"), expected, "{path} {origin}");
