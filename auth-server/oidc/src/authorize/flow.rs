@@ -24,6 +24,8 @@ pub(crate) const LIFETIME: Duration = Duration::from_mins(30);
 const KEPT: Duration = Duration::from_hours(8);
 /// Bytes of a request that travels in the flow itself; with everything else, sealed, this stays below 1.5 KB or so.
 const MAX_INLINE_BYTES: usize = 900;
+/// Bytes of a request that is kept at most: anybody can send one, and each costs a row.
+const MAX_KEPT_BYTES: usize = 16 * 1024;
 
 /// A request of a client as it is carried: form-encoded, or where it is kept.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -176,6 +178,10 @@ impl Carried {
         };
         if text.len() <= MAX_INLINE_BYTES {
             return Ok(self);
+        }
+        if text.len() > MAX_KEPT_BYTES {
+            let detail = "the authorization request is larger than 16 KiB";
+            return Err(FrontChannel::refused(RefusalKind::InvalidRequest, detail));
         }
         let id = FlowId::generate(ctx.now, rng);
         ctx.store

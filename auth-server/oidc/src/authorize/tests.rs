@@ -297,6 +297,23 @@ async fn a_large_request_is_kept_by_the_store() {
 }
 
 #[tokio::test]
+async fn a_request_too_large_to_keep_writes_nothing() {
+    let world = world();
+    let half = "x".repeat(9 * 1024);
+    let outcome = get(
+        &mut Agent::new(1),
+        &world,
+        &format!("&ui_locales={half}&claims_locales={half}&login_hint={half}"),
+    )
+    .await;
+    assert!(
+        matches!(&outcome, Outcome::Refused(refusal) if refusal.kind == RefusalKind::InvalidRequest),
+        "{outcome:?}"
+    );
+    assert!(!world.store.take_calls().contains(&"keep_request"));
+}
+
+#[tokio::test]
 async fn prompt_none_never_shows_a_page() {
     let world = world_asking(ConsentRule::Remember);
     assert_eq!(
