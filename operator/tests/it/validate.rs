@@ -178,7 +178,7 @@ fn the_exit_code_and_the_json_tell_a_pipeline_what_to_do() {
     );
     let bad = folder(&[(
         "a.yaml",
-        "HEAD Realm\nmetadata: {name: x}\nspec: {serverRef: {name: no}, issuer: 'https://x.example'}\n",
+        "HEAD Realm\nmetadata: {name: x}\nspec: {serverRef: {name: gone}, issuer: 'https://x.example'}\n",
     )]);
     let (code, text, _) = run(&["validate", "-o", "json", bad.path().to_str().unwrap()]);
     let report: serde_json::Value = serde_json::from_str(&text).unwrap();
