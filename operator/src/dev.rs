@@ -4,7 +4,9 @@
 //! starts the auth servers behind one address, and prints what `kubectl get` would. It never carries people's traffic.
 
 mod core;
+mod demo;
 mod http;
+mod link;
 mod relying_party;
 mod report;
 mod servers;
@@ -15,34 +17,25 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use crds::admission::Admission;
-use crds::client::ClientType;
 use oidc::Timestamp;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
-use snapshot::{Acknowledgements, Artefact, Fleet};
-use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::watch as channel;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 use url::Url;
 
 pub use self::core::{Changes, Core, CycleError};
 pub use servers::ServerError;
 pub use state::{State, StateError};
 
-use crate::credentials;
-use crate::pki::{Authority, Leaf, PkiError, write_folder};
-use crate::publish::{Bearer, FleetFeed, Limits, Publisher, TlsError, TokenSigner};
-use crate::resolve::Details;
-use crate::world::ObjectKey;
+use crate::pki::PkiError;
+use crate::publish::TlsError;
 use crate::world::folder::{self, Folder, ReadError};
-use relying_party::{Registration, RelyingParty};
-use servers::{Common, Event, Server};
+use crate::world::{ObjectId, ObjectKey};
+use demo::Demo;
+use link::Link;
+use servers::Common;
 use watch::Watch;
 
 /// How often servers are looked after while something is on its way, and at rest.
@@ -54,9 +47,6 @@ const START: Duration = Duration::from_secs(30);
 
 /// Key stages and graces move with time alone.
 const TICK: Duration = Duration::from_secs(20);
-
-/// Lifetime of the tokens that prove which server a process is.
-const TOKEN: Duration = Duration::from_hours(30 * 24);
 
 /// What `dev` is asked to do.
 #[derive(Clone, Debug)]
@@ -137,82 +127,130 @@ const ADA: Person = Person {
 pub async fn run(options: &Options, out: &mut (impl Write + Send)) -> Result<(), DevError> {
     let mut stop = Stop::new()?;
     let admission = Admission::new()?;
-    let roots = [options.folder.clone()];
-    let program = Common::find_program()?;
-    // Watched before it is read, so that no edit falls in between.
-    let mut watch = Watch::new(&roots)?;
-    let folder = folder::read(&roots, &admission)?;
-    print_faults(out, &folder, options)?;
-    let fleet = only_fleet(&folder, &options.folder)?;
-    let path = options
-        .state
-        .clone()
-        .map_or_else(|| default_state(&options.folder), Ok)?;
-    let state = State::open(&path)?;
-    let leftovers = servers::stop_leftovers(&state.root().join("servers")).await;
-    if leftovers > 0 {
-        writeln!(out, "stopped {leftovers} auth server(s) of an earlier run")?;
-    }
-    let mut core = Core::new(state, folder)?;
-    core.step(&BTreeMap::new(), now())?;
-    let mut link = Link::new(&core, &fleet, &program, options).await?;
-    link.common.migrate().await?;
-    for (realm, failure) in link.ensure_people(&core).await {
-        writeln!(out, "demo person of {realm}: {failure}")?;
-    }
-    writeln!(
-        out,
-        "starting {} auth servers at {}",
-        link.servers.len(),
-        options.listen
-    )?;
-    let demo = Demo::new(&core).await?;
+    let path = state_folder(options)?;
+    let _removal = options.ephemeral.then(|| Removal(path.clone()));
+    // Nothing outlives a start that is cut short: servers are started by the loop only.
+    let mut running = tokio::select! {
+        running = Running::start(options, &path, &admission, out) => running?,
+        () = stop.asked() => return Ok(()),
+    };
     let result = tokio::select! {
-        result = serve(&mut core, &mut link, &mut watch, &demo, options, &admission, out) => result,
+        result = serve(&mut running, options, &admission, out) => result,
         () = stop.asked() => Ok(()),
     };
-    writeln!(out, "\nstopping")?;
-    demo.stopped.cancel();
-    link.shut_down().await;
-    let root = core.state().root().to_owned();
-    drop(core);
-    if options.ephemeral {
-        std::fs::remove_dir_all(root)?;
-    }
+    // The terminal may be gone; the servers have to be stopped all the same.
+    let _ = writeln!(out, "\nstopping").and_then(|()| out.flush());
+    running.demo.stopped.cancel();
+    running.link.shut_down().await;
     result
+}
+
+/// Removes the state folder at the end, whatever the end is.
+struct Removal(PathBuf);
+
+impl Drop for Removal {
+    fn drop(&mut self) {
+        // It may not have come into being.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Everything that runs.
+struct Running {
+    core: Core,
+    link: Link,
+    watch: Watch,
+    demo: Demo,
+}
+
+impl Running {
+    async fn start(
+        options: &Options,
+        path: &Path,
+        admission: &Admission,
+        out: &mut (impl Write + Send),
+    ) -> Result<Self, DevError> {
+        let roots = [options.folder.clone()];
+        let program = Common::find_program()?;
+        // Watched before it is read, so that no edit falls in between.
+        let watch = Watch::new(&roots).map_err(|error| match folder::read(&roots, admission) {
+            // The system's own words about a missing folder are better than the watcher's.
+            Err(unreadable) => DevError::Read(unreadable),
+            Ok(_) => DevError::Watch(error),
+        })?;
+        let mut folder = folder::read(&roots, admission)?;
+        print_faults(out, &folder, options)?;
+        let fleet = only_fleet(&folder, &options.folder)?;
+        let state = State::open(path)?;
+        folder.presume(state.known());
+        let leftovers = servers::stop_leftovers(&state.root().join("servers")).await;
+        if leftovers > 0 {
+            writeln!(out, "stopped {leftovers} auth server(s) of an earlier run")?;
+        }
+        servers::shared_addresses(options.listen)?;
+        writeln!(out, "{}: {}", options.folder.display(), report::count(&folder))?;
+        if state.is_new() {
+            writeln!(out, "generating keys and Secrets")?;
+        }
+        out.flush()?;
+        let mut core = Core::new(state, folder)?;
+        core.step(&BTreeMap::new(), now())?;
+        let link = Link::new(&core, &fleet, &program, options).await?;
+        link.common.migrate().await?;
+        writeln!(out, "adding the person {} to every realm", ADA.username)?;
+        out.flush()?;
+        for (realm, failure) in link.ensure_people(&core).await {
+            writeln!(out, "demo person of {realm}: {failure}")?;
+        }
+        let number = link.servers.len();
+        writeln!(out, "starting {number} auth servers at {}", options.listen)?;
+        out.flush()?;
+        let demo = Demo::new(&core).await?;
+        Ok(Self {
+            core,
+            link,
+            watch,
+            demo,
+        })
+    }
+
+    /// Whether there is nothing to wait for.
+    fn is_settled(&self) -> bool {
+        let mut verdicts = self.core.verdicts().values();
+        verdicts.all(|verdict| verdict.is_ready() || verdict.is_stalled())
+            && self.link.servers.iter().all(|server| server.is_ready)
+    }
 }
 
 /// The loop: something happened → resolve, commit, report.
 async fn serve(
-    core: &mut Core,
-    link: &mut Link,
-    watch: &mut Watch,
-    demo: &Demo,
+    running: &mut Running,
     options: &Options,
     admission: &Admission,
     out: &mut (impl Write + Send),
 ) -> Result<(), DevError> {
-    let mut acks = link.publisher.acks();
+    let mut acks = running.link.publisher.acks();
     let deadline = Instant::now() + START;
     let mut announced = false;
     loop {
-        let changes = core.step(&link.acknowledgements(), now())?;
-        if changes.committed.contains(&link.key) {
-            link.publish(core);
+        let acknowledgements = running.link.acknowledgements();
+        let changes = running.core.step(&acknowledgements, now())?;
+        if changes.committed.contains(&running.link.key) {
+            running.link.publish(&running.core);
         }
-        demo.register(core);
-        let settled = core
-            .verdicts()
-            .values()
-            .all(|verdict| verdict.is_ready() || verdict.is_stalled())
-            && link.servers.iter().all(|server| server.is_ready);
+        running.link.renew()?;
+        running.demo.register(&running.core);
+        let settled = running.is_settled();
         if announced {
             for id in &changes.verdicts {
-                writeln!(out, "{}", report::line(id, core.verdicts().get(id)))?;
+                writeln!(out, "{}", report::line(id, running.core.verdicts().get(id)))?;
             }
         } else if settled || Instant::now() >= deadline {
             announced = true;
-            announce(core, link, demo, options, out)?;
+            for line in running.link.waiting().await {
+                writeln!(out, "{line}")?;
+            }
+            announce(running, options, out)?;
         }
         out.flush()?;
         let pause = if settled { AT_REST } else { BUSY };
@@ -220,13 +258,15 @@ async fn serve(
         tokio::pin!(tick);
         loop {
             tokio::select! {
-                () = watch.changed() => {
-                    reload(core, link, options, admission, out).await?;
+                () = running.watch.changed() => {
+                    reload(running, options, admission, out).await?;
                     break;
                 }
                 Ok(()) = acks.changed() => break,
                 () = tokio::time::sleep(pause) => {
-                    if link.look_after(out).await? || !announced && Instant::now() >= deadline {
+                    let has_changed = running.link.look_after(out).await?;
+                    out.flush()?;
+                    if has_changed || !announced && Instant::now() >= deadline {
                         break;
                     }
                 }
@@ -237,42 +277,48 @@ async fn serve(
 }
 
 async fn reload(
-    core: &mut Core,
-    link: &Link,
+    running: &mut Running,
     options: &Options,
     admission: &Admission,
     out: &mut (impl Write + Send),
 ) -> Result<(), DevError> {
-    match folder::read(std::slice::from_ref(&options.folder), admission) {
-        Ok(folder) => {
-            if folder.faults != core.folder().faults {
-                print_faults(out, &folder, options)?;
-            }
-            let issuers = |folder: &Folder| -> BTreeSet<String> {
-                folder
-                    .world
-                    .realms
-                    .values()
-                    .map(|realm| realm.spec.issuer.clone())
-                    .collect()
-            };
-            let is_new = issuers(&folder) != issuers(core.folder());
-            core.set_folder(folder);
-            if is_new {
-                for (realm, failure) in link.ensure_people(core).await {
-                    writeln!(out, "demo person of {realm}: {failure}")?;
-                }
-            }
-        }
+    let Running { core, link, .. } = running;
+    let mut folder = match folder::read(std::slice::from_ref(&options.folder), admission) {
+        Ok(folder) => folder,
         // What was read last goes on; the folder may be in the middle of a checkout.
-        Err(error) => writeln!(out, "{error}: {}", error.source)?,
+        Err(error) => {
+            writeln!(out, "{error}: {}", error.source)?;
+            return Ok(());
+        }
+    };
+    let kept = folder.keep(core.folder());
+    folder.presume(core.folder().presumed.iter().cloned());
+    if folder.faults != core.folder().faults {
+        print_faults(out, &folder, options)?;
+        if !kept.is_empty() {
+            let kept: Vec<String> = kept.iter().map(ToString::to_string).collect();
+            writeln!(out, "  unchanged until the file is corrected: {}", kept.join(", "))?;
+        }
+    }
+    for file in core.folder().unreadable.difference(&folder.unreadable) {
+        writeln!(out, "{}: can be read again", report::shown(file, options))?;
+    }
+    let issuers = |folder: &Folder| -> BTreeSet<String> {
+        let realms = folder.world.realms.values();
+        realms.map(|realm| realm.spec.issuer.clone()).collect()
+    };
+    let is_new = !issuers(&folder).is_subset(&issuers(core.folder()));
+    core.set_folder(folder);
+    if is_new {
+        for (realm, failure) in link.ensure_people(core).await {
+            writeln!(out, "demo person of {realm}: {failure}")?;
+        }
     }
     Ok(())
 }
 
 fn print_faults(out: &mut impl Write, folder: &Folder, options: &Options) -> io::Result<()> {
-    let root = options.folder.parent().unwrap_or(Path::new(""));
-    for line in report::faults(folder, root) {
+    for line in report::faults(folder, options) {
         writeln!(out, "{line}")?;
     }
     Ok(())
@@ -280,26 +326,41 @@ fn print_faults(out: &mut impl Write, folder: &Folder, options: &Options) -> io:
 
 fn only_fleet(folder: &Folder, path: &Path) -> Result<ObjectKey, DevError> {
     let fleets: Vec<&ObjectKey> = folder.world.auth_servers.keys().collect();
-    match fleets.as_slice() {
-        [fleet] => Ok((*fleet).clone()),
-        [] => Err(DevError::Fleet(format!(
-            "no usable AuthServer in {}: add one, see config/samples",
-            path.display()
+    let path = path.display();
+    let is_auth_server = |id: &&ObjectId| id.kind == crds::manifests::Kind::AuthServer;
+    let broken = folder.world.undecodable.keys().find(is_auth_server);
+    match (fleets.as_slice(), broken) {
+        ([fleet], _) => Ok((*fleet).clone()),
+        ([], Some(broken)) => Err(DevError::Fleet(format!("{broken} in {path} has to be corrected first"))),
+        ([], None) => Err(DevError::Fleet(format!(
+            "no AuthServer in {path}: add one; config/samples/1-authserver.yaml is an example"
         ))),
-        several => {
+        (several, _) => {
             let names: Vec<String> = several.iter().map(ToString::to_string).collect();
             let names = names.join(", ");
             Err(DevError::Fleet(format!(
-                "{} holds several AuthServers ({names}): dev runs one",
-                path.display()
+                "{path} holds {} AuthServers ({names}), and dev runs one: keep one of them in this folder",
+                several.len()
             )))
         }
     }
 }
 
+/// The folder that was named, a temporary one, or the one that belongs to the folder with the custom resources.
+fn state_folder(options: &Options) -> Result<PathBuf, DevError> {
+    match &options.state {
+        Some(path) => Ok(path.clone()),
+        None if options.ephemeral => Ok(std::env::temp_dir().join(format!("nauthera-dev-{}", uuid::Uuid::new_v4()))),
+        None => default_state(&options.folder),
+    }
+}
+
 /// `$XDG_STATE_HOME/nauthera/dev/<hash of the folder's path>`: another folder, another state.
 fn default_state(folder: &Path) -> Result<PathBuf, DevError> {
-    let folder = std::fs::canonicalize(folder)?;
+    let folder = std::fs::canonicalize(folder).map_err(|source| ReadError {
+        path: folder.to_owned(),
+        source,
+    })?;
     let hash = snapshot::Hash::of(folder.as_os_str().as_encoded_bytes()).to_string();
     let variable = |name| {
         std::env::var_os(name)
@@ -337,271 +398,9 @@ impl Stop {
     }
 }
 
-/// The servers and the stream to them.
-struct Link {
-    key: ObjectKey,
-    fleet: Fleet,
-    common: Common,
-    servers: Vec<Server>,
-    publisher: Publisher,
-    artefact: channel::Sender<Option<Arc<Artefact>>>,
-    serving: tokio::task::JoinHandle<()>,
-}
-
-impl Link {
-    async fn new(core: &Core, key: &ObjectKey, program: &Path, options: &Options) -> Result<Self, DevError> {
-        let fleet = Fleet::new(&key.namespace, &key.name).map_err(|error| DevError::Fleet(error.to_string()))?;
-        let shared = servers::shared_addresses(options.listen)?;
-        let operators = Authority::generate("nauthera operators", now())?;
-        let authority = Authority::generate(&key.to_string(), now())?;
-        let tokens = TokenSigner::generate("nauthera-operator dev", "nauthera-operator").map_err(|_| DevError::Key)?;
-        let publisher = Publisher::new(Limits::default(), &operators.issue_operator(now())?, tokens.verifier())?;
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
-        let operator = listener.local_addr()?;
-        let (artefact, feed) = channel::channel(core.artefact(key).cloned().map(Arc::new));
-        let certificate = CertificateDer::from_pem_slice(authority.certificate_pem().as_bytes());
-        let authorities = vec![certificate.map_err(|_| PkiError::Read)?];
-        publisher.set_fleet(
-            &fleet,
-            FleetFeed {
-                artefact: feed,
-                authorities,
-            },
-        )?;
-        let serving = tokio::spawn({
-            let publisher = publisher.clone();
-            async move {
-                if let Err(error) = publisher.serve(listener).await {
-                    tracing::error!(%error, "configuration stream ended");
-                }
-            }
-        });
-        let staleness = core
-            .folder()
-            .world
-            .auth_servers
-            .get(key)
-            .map(|server| server.spec.max_staleness.as_seconds());
-        let common = Common {
-            program: program.to_owned(),
-            shared,
-            database: core.state().database(),
-            config: core.state().config_folder(key),
-            operator,
-            fleet: fleet.to_string(),
-            max_staleness: format!("{}s", staleness.unwrap_or(60)),
-        };
-        let mut servers = Vec::new();
-        for slot in 1..=options.replicas {
-            let server = Server::new(core.state().server_folder(slot))?;
-            let leaf = authority.issue_server(&fleet, now())?;
-            credentials_of(&server, &leaf, operators.certificate_pem(), &tokens, key, slot)?;
-            servers.push(server);
-        }
-        Ok(Self {
-            key: key.clone(),
-            fleet,
-            common,
-            servers,
-            publisher,
-            artefact,
-            serving,
-        })
-    }
-
-    /// Hands the committed configuration to the stream.
-    fn publish(&self, core: &Core) {
-        self.artefact
-            .send_replace(core.artefact(&self.key).cloned().map(Arc::new));
-    }
-
-    fn acknowledgements(&self) -> BTreeMap<ObjectKey, Acknowledgements> {
-        let ready = self
-            .servers
-            .iter()
-            .filter(|server| server.is_ready)
-            .map(|server| server.uid.clone())
-            .collect();
-        let acks = self.publisher.acks().borrow().clone();
-        let answers = match acks.fleets.get(&self.fleet) {
-            Some(answers) => answers.acknowledgements(ready),
-            None => Acknowledgements {
-                ready,
-                ..Acknowledgements::default()
-            },
-        };
-        BTreeMap::from([(self.key.clone(), answers)])
-    }
-
-    /// Looks after every server. Whether readiness changed anywhere.
-    async fn look_after(&mut self, out: &mut (impl Write + Send)) -> Result<bool, DevError> {
-        let before: Vec<bool> = self.servers.iter().map(|server| server.is_ready).collect();
-        let probes = self.servers.iter_mut().map(|server| server.look_after(&self.common));
-        let events: Vec<Event> = futures::future::try_join_all(probes).await?;
-        for ((number, server), event) in (1..).zip(&self.servers).zip(events) {
-            match event {
-                Event::None => {}
-                Event::Died {
-                    status,
-                    pause,
-                    last_words,
-                } => {
-                    writeln!(out, "auth server {number} died ({status}); restarting{}", after(pause))?;
-                    if let Some(words) = last_words {
-                        writeln!(out, "  {words}\n  (all of it: {})", server.log_file().display())?;
-                    }
-                }
-            }
-        }
-        let after: Vec<bool> = self.servers.iter().map(|server| server.is_ready).collect();
-        Ok(before != after)
-    }
-
-    /// Adds the demo person to every realm. What fails is told, and keeps nothing else from running.
-    async fn ensure_people(&self, core: &Core) -> Vec<(ObjectKey, ServerError)> {
-        let mut failures = Vec::new();
-        for (key, realm) in &core.folder().world.realms {
-            if let Err(failure) = self.common.ensure_person(&realm.spec.issuer, &ADA).await {
-                failures.push((key.clone(), failure));
-            }
-        }
-        failures
-    }
-
-    async fn shut_down(self) {
-        self.servers.iter().for_each(Server::stop);
-        self.publisher.drain();
-        futures::future::join_all(self.servers.into_iter().map(Server::stopped)).await;
-        let _ = tokio::time::timeout(Duration::from_secs(2), self.serving).await;
-    }
-}
-
-fn after(pause: Duration) -> String {
-    if pause.is_zero() {
-        String::new()
-    } else {
-        format!(" in {:.1} s", pause.as_secs_f32())
-    }
-}
-
-/// What a pod would be given: certificate, trust and token.
-fn credentials_of(
-    server: &Server,
-    leaf: &Leaf,
-    trust: &str,
-    tokens: &TokenSigner,
-    key: &ObjectKey,
-    slot: usize,
-) -> Result<(), DevError> {
-    write_folder(&server.peer_folder(), &leaf.files(trust))?;
-    let bearer = Bearer {
-        namespace: key.namespace.clone(),
-        service_account: key.name.clone(),
-        pod: format!("{}-{slot}", key.name),
-        uid: server.uid.clone(),
-    };
-    let token = tokens.sign(&bearer, now(), TOKEN).map_err(|_| DevError::Key)?;
-    let name = server
-        .token_file()
-        .file_name()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .into_owned();
-    Ok(write_folder(&server.folder, &[(name, token.into_bytes())])?)
-}
-
-/// The demo application and where it listens.
-struct Demo {
-    party: Arc<RelyingParty>,
-    address: SocketAddr,
-    stopped: CancellationToken,
-}
-
-impl Demo {
-    async fn new(core: &Core) -> Result<Self, DevError> {
-        let wanted = candidate(core).and_then(|(_, _, uri)| uri.port()).unwrap_or(0);
-        let listener = match TcpListener::bind(("127.0.0.1", wanted)).await {
-            Ok(listener) => listener,
-            // Any port of a loopback address matches a registered one (RFC 8252 §7.3).
-            Err(_) => TcpListener::bind(("127.0.0.1", 0)).await?,
-        };
-        let demo = Self {
-            party: Arc::default(),
-            address: listener.local_addr()?,
-            stopped: CancellationToken::new(),
-        };
-        tokio::spawn(Arc::clone(&demo.party).serve(listener, demo.stopped.clone()));
-        Ok(demo)
-    }
-
-    fn register(&self, core: &Core) {
-        self.party.register(self.registration(core));
-    }
-
-    fn registration(&self, core: &Core) -> Option<Registration> {
-        let (key, client, mut redirect_uri) = candidate(core)?;
-        let id = crate::world::ObjectId {
-            kind: crds::manifests::Kind::Client,
-            key: key.clone(),
-        };
-        let Details::Client {
-            client_id,
-            issuer,
-            effective,
-            ..
-        } = &core.verdicts().get(&id)?.details
-        else {
-            return None;
-        };
-        redirect_uri.set_port(Some(self.address.port())).ok()?;
-        let secret = core.secret(&credentials::secret_key(key, client));
-        let secret = secret.and_then(|secret| secret.data.get("client-secret")).cloned();
-        let own = format!("http://{}/", self.address);
-        let post_logout = client
-            .spec
-            .post_logout_redirect_uris
-            .iter()
-            .find(|uri| uri.as_str() == own);
-        Some(Registration {
-            client_id: client_id.clone()?,
-            client_secret: secret.filter(|_| client.spec.has_client_secret()),
-            display_name: client.spec.display_name.clone().unwrap_or_else(|| key.name.clone()),
-            issuer: issuer.clone()?,
-            scopes: effective
-                .as_ref()?
-                .scopes
-                .iter()
-                .map(|scope| scope.as_str().to_owned())
-                .collect(),
-            redirect_uri,
-            post_logout_redirect_uri: post_logout.map(|_| own),
-        })
-    }
-}
-
-/// The first Client that is sent back to http://127.0.0.1: a web application, else any.
-fn candidate(core: &Core) -> Option<(&ObjectKey, &crds::Client, Url)> {
-    let mut found: Vec<_> = core
-        .folder()
-        .world
-        .clients
-        .iter()
-        .filter_map(|(key, client)| {
-            let uris = client
-                .spec
-                .redirect_uris
-                .iter()
-                .filter_map(|uri| Url::parse(uri.as_str()).ok());
-            let uri = { uris }.find(|uri| uri.scheme() == "http" && uri.host_str() == Some("127.0.0.1"))?;
-            Some((key, client.as_ref(), uri))
-        })
-        .collect();
-    found.sort_by_key(|(key, client, _)| (client.spec.client_type != ClientType::Confidential, (*key).clone()));
-    found.into_iter().next()
-}
-
 /// The table of everything, and what to do next.
-fn announce(core: &Core, link: &Link, demo: &Demo, options: &Options, out: &mut impl Write) -> Result<(), DevError> {
+fn announce(running: &Running, options: &Options, out: &mut impl Write) -> Result<(), DevError> {
+    let Running { core, link, demo, .. } = running;
     writeln!(out, "\n{}", report::table(core.verdicts().iter()))?;
     for (key, realm) in &core.folder().world.realms {
         let port = Url::parse(&realm.spec.issuer)

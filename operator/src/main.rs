@@ -35,8 +35,9 @@ enum Command {
     },
     /// Run the whole platform on this machine from a folder of YAML files, and follow its changes.
     ///
-    /// Starts auth servers behind one address, creates the person ada in every realm, and serves a small demo
-    /// application to sign in to. Ctrl-C stops all of it.
+    /// The folder holds one AuthServer with its Realms and Clients. Starts auth servers behind one address, creates the
+    /// person ada in every realm, and serves a small demo application to sign in to. A saved change is live a moment
+    /// later, and is reported when every server has it. Ctrl-C stops all of it.
     Dev {
         /// The folder with the custom resources.
         #[arg(value_name = "FOLDER")]
@@ -51,8 +52,8 @@ enum Command {
         /// How many auth servers run behind the address.
         #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=16))]
         replicas: u8,
-        /// Remove the state folder at the end.
-        #[arg(long)]
+        /// Keep generated keys, Secrets and people in a temporary folder, removed at the end.
+        #[arg(long, conflicts_with = "state")]
         ephemeral: bool,
     },
     /// Print the CustomResourceDefinitions, ready for `kubectl apply -f -`.

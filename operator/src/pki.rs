@@ -5,6 +5,7 @@
 //! rotate by overlap: [`Rotation`] holds back the first certificate of a new one until everybody trusts it.
 
 mod folder;
+mod renewal;
 
 use std::time::Duration;
 
@@ -18,9 +19,13 @@ use rcgen::{
 use snapshot::{Fleet, Hash, OPERATOR_NAME, OPERATOR_URI};
 
 pub use folder::{FolderError, write_folder};
+pub use renewal::{AuthorityState, CertificateState, Due, Peers, Renewed, Side, Standing, due};
 
 /// How long an authority lives.
 const AUTHORITY_LIFETIME: Duration = Duration::from_hours(10 * 365 * 24);
+
+/// An authority is followed by another one so long before its end.
+const AUTHORITY_NOTICE: Duration = Duration::from_hours(365 * 24);
 
 /// How long a certificate lives. It is renewed after two thirds.
 const LEAF_LIFETIME: Duration = Duration::from_hours(30 * 24);
@@ -45,6 +50,7 @@ pub struct Authority {
     certificate_pem: String,
     name: String,
     key: KeyPair,
+    expires: Timestamp,
 }
 
 /// A certificate with its private key.
@@ -70,6 +76,7 @@ impl Authority {
             certificate_pem,
             name,
             key,
+            expires: now.after(AUTHORITY_LIFETIME),
         })
     }
 
@@ -90,12 +97,19 @@ impl Authority {
             certificate_pem: certificate_pem.to_owned(),
             name: name.ok_or(PkiError::Read)?.to_owned(),
             key,
+            expires: Timestamp::from_unix_seconds(certificate.validity().not_after.timestamp()),
         })
     }
 
     /// Its certificate: what peers have to trust.
     pub fn certificate_pem(&self) -> &str {
         &self.certificate_pem
+    }
+
+    /// When another one has to begin to take its place.
+    pub fn replace_at(&self) -> Timestamp {
+        let seconds = self.expires.unix_seconds() - i64::try_from(AUTHORITY_NOTICE.as_secs()).unwrap_or(i64::MAX);
+        Timestamp::from_unix_seconds(seconds)
     }
 
     /// Its private key, PKCS #8 PEM.
@@ -207,12 +221,18 @@ impl Rotation {
         Hash::of(self.bundle().as_bytes())
     }
 
+    /// Whether every connected server reported the bundle that holds the next authority. `reported` has one entry for
+    /// each connected server.
+    pub fn is_trusted(&self, reported: impl IntoIterator<Item = Option<Hash>>) -> bool {
+        let bundle = self.bundle_hash();
+        reported.into_iter().all(|hash| hash == Some(bundle))
+    }
+
     /// The authority that may issue: the next one only when every connected server reported the bundle that holds it.
     /// `reported` has one entry for each connected server.
     pub fn issuer(&self, reported: impl IntoIterator<Item = Option<Hash>>) -> &Authority {
-        let bundle = self.bundle_hash();
         match &self.next {
-            Some(next) if reported.into_iter().all(|hash| hash == Some(bundle)) => next,
+            Some(next) if self.is_trusted(reported) => next,
             _ => &self.current,
         }
     }

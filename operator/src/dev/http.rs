@@ -30,13 +30,14 @@ pub(super) enum HttpError {
     Answer,
 }
 
-/// The status that a GET is answered with.
-pub(super) async fn get_status(address: SocketAddr, path: &str) -> Result<u16, HttpError> {
+/// Status and body that a GET is answered with.
+pub(super) async fn get(address: SocketAddr, path: &str) -> Result<(u16, Vec<u8>), HttpError> {
     let request = Request::get(path)
         .header(header::HOST, address.to_string())
         .body(Full::default());
     let response = send(address, request.map_err(|_| HttpError::Request)?).await?;
-    Ok(response.status().as_u16())
+    let status = response.status().as_u16();
+    Ok((status, read(response).await?))
 }
 
 /// Sends a request to an http URL and reads the answer whole.
@@ -61,11 +62,12 @@ pub(super) async fn call(
         .map_err(|_| HttpError::Request)?;
     let response = send((host.trim_matches(['[', ']']).to_owned(), port), request).await?;
     let status = response.status();
-    let body = Limited::new(response.into_body(), BODY_BYTES)
-        .collect()
-        .await
-        .map_err(|_| HttpError::Answer)?;
-    Ok((status, body.to_bytes().to_vec()))
+    Ok((status, read(response).await?))
+}
+
+async fn read(response: Response<hyper::body::Incoming>) -> Result<Vec<u8>, HttpError> {
+    let body = Limited::new(response.into_body(), BODY_BYTES).collect().await;
+    Ok(body.map_err(|_| HttpError::Answer)?.to_bytes().to_vec())
 }
 
 async fn send(

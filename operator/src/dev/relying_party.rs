@@ -134,7 +134,8 @@ impl RelyingParty {
         let _ = Limited::new(request.into_body(), 64 * 1024).collect().await;
         match (&method, path.as_str()) {
             (&Method::GET, "/") => self.home(&registration, id.as_deref()),
-            (&Method::GET, "/style.css") => style(),
+            (&Method::GET, "/style.css") => file(page::STYLE, "text/css; charset=utf-8"),
+            (&Method::GET, "/icon.svg") => file(page::ICON, "image/svg+xml"),
             (&Method::GET, "/login") => self.login(&registration).await,
             (&Method::GET, path) if path == registration.redirect_uri.path() => {
                 self.callback(&registration, id.as_deref(), &query).await
@@ -461,7 +462,7 @@ fn html(status: StatusCode, text: String, issuer: &str) -> Answer {
         .map(|issuer| issuer.origin().ascii_serialization())
         .unwrap_or_default();
     let policy = format!(
-        "default-src 'none'; style-src 'self'; form-action 'self' {origin}; base-uri 'none'; frame-ancestors 'none'"
+        "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self' {origin}; base-uri 'none'; frame-ancestors 'none'"
     );
     let headers = answer.headers_mut();
     headers.insert(
@@ -477,11 +478,10 @@ fn html(status: StatusCode, text: String, issuer: &str) -> Answer {
     answer
 }
 
-fn style() -> Answer {
-    let mut answer = Response::new(Full::from(page::STYLE));
-    answer.headers_mut().insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("text/css; charset=utf-8"),
-    );
+fn file(content: &'static str, kind: &'static str) -> Answer {
+    let mut answer = Response::new(Full::from(content));
+    let headers = answer.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     answer
 }

@@ -4,7 +4,9 @@ use std::path::Path;
 
 use crds::auth_server::ReplicaCounts;
 use crds::conditions::{ConditionStatus, ConditionType};
+use crds::manifests::Kind;
 
+use super::Options;
 use crate::resolve::{Details, Verdict};
 use crate::table::Table;
 use crate::world::ObjectId;
@@ -58,9 +60,24 @@ fn message(verdict: &Verdict, text: &str) -> String {
     }
 }
 
-/// What is wrong with files, one line each, as `file:line: object: field: message`.
-pub(super) fn faults(folder: &Folder, root: &Path) -> Vec<String> {
-    let shown = |file: &Path| file.strip_prefix(root).unwrap_or(file).display().to_string();
+/// A file as the person who started `dev` would name it.
+pub(super) fn shown(file: &Path, options: &Options) -> String {
+    let root = options.folder.parent().unwrap_or(Path::new(""));
+    file.strip_prefix(root).unwrap_or(file).display().to_string()
+}
+
+/// How many objects there are of each kind.
+pub(super) fn count(folder: &Folder) -> String {
+    let count = |kind: Kind| {
+        let number = folder.sources.keys().filter(|id| id.kind == kind).count();
+        let plural = if number == 1 { "" } else { "s" };
+        format!("{number} {}{plural}", kind.as_str())
+    };
+    Kind::ALL.map(count).join(", ")
+}
+
+/// What is wrong with files, one line each, as `file:line:column: object: field: message`.
+pub(super) fn faults(folder: &Folder, options: &Options) -> Vec<String> {
     let line = |fault: &crate::world::folder::Fault| {
         let object = fault.object.as_ref().map(|id| format!("{id}: ")).unwrap_or_default();
         let field = if fault.field.is_empty() {
@@ -68,12 +85,9 @@ pub(super) fn faults(folder: &Folder, root: &Path) -> Vec<String> {
         } else {
             format!("{}: ", fault.field)
         };
-        format!(
-            "{}:{}: {object}{field}{}",
-            shown(&fault.file),
-            fault.line,
-            fault.message
-        )
+        let column = fault.column.map(|column| format!(":{column}")).unwrap_or_default();
+        let place = format!("{}:{}{column}", shown(&fault.file, options), fault.line);
+        format!("{place}: {object}{field}{}", fault.message)
     };
     folder.faults.iter().map(line).collect()
 }

@@ -1,11 +1,13 @@
 //! The auth-server processes of `dev`: started behind one shared address, probed, restarted, stopped.
 //!
 //! They are in process groups of their own and log into files, so that they outlive an operator that is killed; the
-//! next run finds them by their pid files and stops them first.
+//! next run finds them by their command lines and stops them first.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
@@ -23,6 +25,12 @@ const DRAIN: Duration = Duration::from_secs(5);
 
 /// A probe that takes longer counts as failed.
 const PROBE: Duration = Duration::from_millis(900);
+
+/// So many probes in a row without an answer make a server unready.
+const MISSES: u32 = 3;
+
+/// Name of the file with a server's token.
+pub(super) const TOKEN_FILE: &str = "token";
 
 /// A server that dies sooner than this after its start is restarted with a growing pause.
 const STABLE: Duration = Duration::from_secs(10);
@@ -91,6 +99,10 @@ pub(super) struct Server {
     pub(super) health: SocketAddr,
     pub(super) is_ready: bool,
     child: Option<Child>,
+    /// Probes in a row that nobody answered.
+    missed: u32,
+    /// Length of the log when the process was started.
+    log_start: u64,
     started: Instant,
     not_before: Instant,
     quick_deaths: u32,
@@ -101,6 +113,8 @@ pub(super) struct Server {
 pub(super) enum Event {
     /// It is as before.
     None,
+    /// It has become ready.
+    Ready,
     /// It died, and will be restarted after the pause.
     Died {
         status: String,
@@ -234,6 +248,8 @@ impl Server {
             health: free_port().map_err(failed)?,
             is_ready: false,
             child: None,
+            missed: 0,
+            log_start: 0,
             started: Instant::now(),
             not_before: Instant::now(),
             quick_deaths: 0,
@@ -246,7 +262,7 @@ impl Server {
     }
 
     pub(super) fn token_file(&self) -> PathBuf {
-        self.folder.join("token")
+        self.folder.join(TOKEN_FILE)
     }
 
     pub(super) fn log_file(&self) -> PathBuf {
@@ -265,6 +281,7 @@ impl Server {
             .open(&path)
             .map_err(failed)?;
         let again = log.try_clone().map_err(failed)?;
+        self.log_start = log.metadata().map_err(failed)?.len();
         let mut command = Command::new(&common.program);
         command.arg("serve");
         for address in common.shared.iter().chain([&self.own]) {
@@ -291,10 +308,8 @@ impl Server {
             program: common.program.clone(),
             source,
         })?;
-        let pid = child.id().map(|pid| pid.to_string()).unwrap_or_default();
-        let path = self.folder.join("pid");
-        fs::write(&path, pid).map_err(|source| ServerError::File { path, source })?;
         self.started = Instant::now();
+        self.missed = 0;
         self.child = Some(child);
         Ok(())
     }
@@ -308,9 +323,40 @@ impl Server {
         } else if Instant::now() >= self.not_before {
             self.spawn(common)?;
         }
-        let probe = tokio::time::timeout(PROBE, http::get_status(self.health, "/readyz")).await;
-        self.is_ready = self.child.is_some() && matches!(probe, Ok(Ok(200)));
-        Ok(Event::None)
+        let was_ready = self.is_ready;
+        let probe = tokio::time::timeout(PROBE, http::get(self.health, "/readyz")).await;
+        match probe {
+            Ok(Ok((status, _))) => {
+                self.missed = 0;
+                self.is_ready = self.child.is_some() && status == 200;
+            }
+            // A busy machine is no reason to call a server unready that was ready a moment ago.
+            Ok(Err(_)) | Err(_) => {
+                self.missed = self.missed.saturating_add(1);
+                self.is_ready = was_ready && self.child.is_some() && self.missed < MISSES;
+            }
+        }
+        Ok(if self.is_ready && !was_ready {
+            Event::Ready
+        } else {
+            Event::None
+        })
+    }
+
+    /// What keeps it from being ready, in its own words.
+    pub(super) async fn why_not_ready(&self) -> String {
+        let probe = tokio::time::timeout(PROBE, http::get(self.health, "/readyz")).await;
+        let Ok(Ok((_, body))) = probe else {
+            return "it does not answer yet".to_owned();
+        };
+        let report: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
+        let reasons = report.get("not_ready").and_then(serde_json::Value::as_array);
+        let reasons: Vec<&str> = reasons
+            .into_iter()
+            .flatten()
+            .filter_map(serde_json::Value::as_str)
+            .collect();
+        reasons.join("; ")
     }
 
     fn died(&mut self, status: ExitStatus) -> Event {
@@ -323,7 +369,13 @@ impl Server {
             .min(LONGEST_PAUSE);
         let pause = if quick { pause } else { Duration::ZERO };
         self.not_before = Instant::now() + pause;
-        let last_words = if quick { last_line(&self.log_file()) } else { None };
+        let last_words = if quick {
+            let log = fs::read(self.log_file()).unwrap_or_default();
+            let start = usize::try_from(self.log_start).unwrap_or(0);
+            last_words(&String::from_utf8_lossy(log.get(start..).unwrap_or_default()))
+        } else {
+            None
+        };
         Event::Died {
             status: status.to_string(),
             pause,
@@ -347,7 +399,6 @@ impl Server {
         {
             let _ = child.kill().await;
         }
-        let _ = fs::remove_file(self.folder.join("pid"));
     }
 }
 
@@ -359,38 +410,42 @@ fn free_port() -> io::Result<SocketAddr> {
     TcpListener::bind(("127.0.0.1", 0))?.local_addr()
 }
 
-fn last_line(path: &Path) -> Option<String> {
-    let text = fs::read_to_string(path).ok()?;
-    text.lines()
-        .rev()
-        .find(|line| !line.trim().is_empty())
-        .map(str::to_owned)
+/// The line of a log that says best why a program ended: the last error, else the last warning, else the last line.
+fn last_words(log: &str) -> Option<String> {
+    let lines = || log.lines().map(str::trim).rev().filter(|line| !line.is_empty());
+    let is_error = |line: &&str| line.contains(" ERROR ") || line.contains("panicked at") || line.starts_with("error");
+    let found = lines()
+        .find(is_error)
+        .or_else(|| lines().find(|line| line.contains(" WARN ")))
+        .or_else(|| lines().next());
+    found.map(str::to_owned)
 }
 
 /// Stops servers that an earlier run left behind. Returns how many there were.
 pub(super) async fn stop_leftovers(servers: &Path) -> usize {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(servers).into_iter().flatten().flatten() {
-        let folder = entry.path();
-        let text = fs::read_to_string(folder.join("pid")).unwrap_or_default();
-        if let Some(number) = text.trim().parse().ok().filter(|number| is_ours(*number, &folder)) {
-            found.push((number, folder));
-        }
-    }
-    for (number, _) in &found {
+    let found = leftovers(servers);
+    for number in &found {
         signal(*number, Signal::TERM);
     }
     let deadline = Instant::now() + DRAIN + Duration::from_secs(1);
-    for (number, folder) in &found {
-        while is_ours(*number, folder) {
-            if Instant::now() >= deadline {
-                signal(*number, Signal::KILL);
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
+    let mut left = found.clone();
+    while !left.is_empty() {
+        if Instant::now() >= deadline {
+            left.iter().for_each(|number| signal(*number, Signal::KILL));
         }
-        let _ = fs::remove_file(folder.join("pid"));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        left.retain(|number| is_ours(*number, servers));
     }
     found.len()
+}
+
+/// The processes whose command line names a token below `servers`, however they were started.
+fn leftovers(servers: &Path) -> Vec<u32> {
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    processes
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .filter(|number| is_ours(*number, servers))
+        .collect()
 }
 
 fn signal(number: u32, signal: Signal) {
@@ -399,12 +454,28 @@ fn signal(number: u32, signal: Signal) {
     }
 }
 
-/// Whether the process of that number is a server that was started from `folder`, and not a stranger that got the
-/// number since. A finished process that nobody has waited for has no command line any more.
-fn is_ours(number: u32, folder: &Path) -> bool {
-    let token = folder.join("token");
+/// Whether the process of that number is a server with a folder below `servers`. A finished process that nobody has
+/// waited for has no command line any more.
+fn is_ours(number: u32, servers: &Path) -> bool {
     let arguments = fs::read(format!("/proc/{number}/cmdline")).unwrap_or_default();
-    arguments
-        .split(|byte| *byte == 0)
-        .any(|argument| argument == token.as_os_str().as_encoded_bytes())
+    arguments.split(|byte| *byte == 0).any(|argument| {
+        let path = Path::new(OsStr::from_bytes(argument));
+        path.starts_with(servers) && path.file_name() == Some(OsStr::new(TOKEN_FILE))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_error_is_what_a_dead_server_is_quoted_with() {
+        let check = |log: &str| last_words(log).unwrap_or_default();
+        let log = "2026 INFO app: one\n2026 ERROR app: no database\n2026 INFO app: drained\n\n";
+        assert_eq!(check(log), "2026 ERROR app: no database");
+        assert_eq!(check("2026 WARN app: old\n2026 INFO app: two\n"), "2026 WARN app: old");
+        assert_eq!(check("error: bad flag\nFor more information\n"), "error: bad flag");
+        assert_eq!(check("2026 INFO app: one\n"), "2026 INFO app: one");
+        assert_eq!(check("\n"), "");
+    }
 }

@@ -185,6 +185,21 @@ impl State {
         Ok(())
     }
 
+    /// Whether nothing was kept in it yet.
+    pub fn is_new(&self) -> bool {
+        self.records.is_empty()
+    }
+
+    /// The objects that the last run knew.
+    pub fn known(&self) -> Vec<ObjectId> {
+        let parse = |text: &String| {
+            let (kind, key) = text.split_once(' ')?;
+            let (kind, key) = (Kind::parse(kind)?, ObjectKey::parse(key)?);
+            Some(ObjectId { kind, key })
+        };
+        self.records.keys().filter_map(parse).collect()
+    }
+
     /// Gives the objects what a cluster would have added: generation, creation, status. New objects get a record.
     pub fn annotate(&mut self, world: &mut World, now: Timestamp) {
         for (key, object) in &mut world.auth_servers {

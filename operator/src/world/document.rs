@@ -71,6 +71,8 @@ impl Lines {
 pub(super) struct NotYaml {
     /// The line of the file, counted from 1.
     pub(super) line: u64,
+    /// The column of that line, counted from 1.
+    pub(super) column: u64,
     /// What the parser says.
     pub(super) message: String,
 }
@@ -115,6 +117,7 @@ fn parse(offset: u64, text: &str) -> Result<Option<Document>, NotYaml> {
     let first = offset + u64::try_from(before).unwrap_or(0) + 1;
     let node: Node = serde_saphyr::from_str(text).map_err(|error| NotYaml {
         line: offset + error.location().map_or(1, |location| location.line()),
+        column: error.location().map_or(1, |location| location.column()),
         message: plain(&error),
     })?;
     let mut lines = Lines {

@@ -4,7 +4,7 @@
 //! are not. Objects of other groups are noted and left out. What the schema, its defaults and its CEL rules say about
 //! an object is asked of [`crds::admission`], exactly as the API server would.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::{fs, io};
@@ -38,6 +38,12 @@ pub struct Folder {
     pub faults: Vec<Fault>,
     /// What was left out, and why.
     pub notes: Vec<Note>,
+    /// Files that cannot be read whole: which objects they hold is not known. See [`Folder::keep`].
+    pub unreadable: BTreeSet<PathBuf>,
+    /// Objects that may stand in them; see [`Folder::presume`].
+    pub presumed: BTreeSet<ObjectId>,
+    /// The file of each Secret.
+    secret_files: BTreeMap<ObjectKey, PathBuf>,
 }
 
 /// Where an object stands.
@@ -58,6 +64,8 @@ pub struct Fault {
     pub file: PathBuf,
     /// The line, counted from 1.
     pub line: u64,
+    /// The column, counted from 1, of what is not YAML.
+    pub column: Option<u64>,
     /// Path of the field (`spec.redirectUris[2]`); empty when the whole document is meant.
     pub field: String,
     /// What is wrong.
@@ -100,17 +108,14 @@ pub fn read(roots: &[PathBuf], admission: &Admission) -> Result<Folder, ReadErro
         };
         let size = fs::metadata(&file).map_err(failed)?.len();
         if size > FILE_BYTES {
-            folder.fault(
-                &file,
-                1,
-                format!("the file has {size} bytes; the most that is read is {FILE_BYTES}"),
-            );
+            let message = format!("the file has {size} bytes; the most that is read is {FILE_BYTES}");
+            folder.note_unreadable(&file, 1, None, message);
             continue;
         }
         let bytes = fs::read(&file).map_err(failed)?;
         match String::from_utf8(bytes) {
             Ok(text) => folder.add_file(&file, &text, admission),
-            Err(_) => folder.fault(&file, 1, "the file is not UTF-8 text".to_owned()),
+            Err(_) => folder.note_unreadable(&file, 1, None, "the file is not UTF-8 text".to_owned()),
         }
     }
     Ok(folder)
@@ -160,9 +165,86 @@ impl Folder {
         for document in documents(text) {
             match document {
                 Ok(document) => self.add(file, document, admission),
-                Err(NotYaml { line, message }) => self.fault(file, line, format!("not valid YAML: {message}")),
+                Err(NotYaml { line, column, message }) => {
+                    self.note_unreadable(file, line, Some(column), format!("not valid YAML: {message}"));
+                }
             }
         }
+    }
+
+    /// Keeps what cannot be judged as it was read `before`: everything that an unreadable file held then, because a
+    /// slip of the keyboard withdraws nothing, and an AuthServer that the API server would refuse, because all its
+    /// realms hang on it. Returns the objects that were kept for the sake of unreadable files.
+    pub fn keep(&mut self, before: &Self) -> BTreeSet<ObjectId> {
+        let mut kept = BTreeSet::new();
+        for (id, source) in &before.sources {
+            let is_unseen = !self.sources.contains_key(id) && self.unreadable.contains(&source.file);
+            let is_refused = id.kind == Kind::AuthServer && self.world.undecodable.contains_key(id);
+            if is_unseen {
+                kept.insert(id.clone());
+                self.sources.insert(id.clone(), source.clone());
+                if let Some(reason) = before.world.undecodable.get(id) {
+                    self.world.undecodable.insert(id.clone(), reason.clone());
+                }
+            }
+            if is_unseen || is_refused {
+                self.keep_object(id, before);
+            }
+        }
+        for (key, file) in &before.secret_files {
+            if !self.secret_files.contains_key(key)
+                && self.unreadable.contains(file)
+                && let Some(secret) = before.world.secrets.get(key)
+            {
+                self.world.secrets.insert(key.clone(), Arc::clone(secret));
+                self.secret_files.insert(key.clone(), file.clone());
+            }
+        }
+        for (namespace, labels) in &before.world.namespaces {
+            if !self.unreadable.is_empty() && !self.world.namespaces.contains_key(namespace) {
+                self.world.namespaces.insert(namespace.clone(), labels.clone());
+            }
+        }
+        kept
+    }
+
+    fn keep_object(&mut self, id: &ObjectId, before: &Self) {
+        let (world, former, key) = (&mut self.world, &before.world, &id.key);
+        let is_kept = match id.kind {
+            Kind::AuthServer => copy(&mut world.auth_servers, &former.auth_servers, key),
+            Kind::Realm => copy(&mut world.realms, &former.realms, key),
+            Kind::Client => copy(&mut world.clients, &former.clients, key),
+        };
+        if is_kept {
+            world.undecodable.remove(id);
+        }
+    }
+
+    /// Names objects that were there in an earlier run and may stand in the files that cannot be read: what is served
+    /// of them stays. Without unreadable files they are gone, and this does nothing.
+    pub fn presume(&mut self, known: impl IntoIterator<Item = ObjectId>) {
+        if self.unreadable.is_empty() {
+            return;
+        }
+        for id in known {
+            if !self.sources.contains_key(&id) {
+                let reason = "its file is not valid YAML".to_owned();
+                self.world.undecodable.entry(id.clone()).or_insert(reason);
+                self.presumed.insert(id);
+            }
+        }
+    }
+
+    fn note_unreadable(&mut self, file: &Path, line: u64, column: Option<u64>, message: String) {
+        self.unreadable.insert(file.to_owned());
+        self.faults.push(Fault {
+            object: None,
+            file: file.to_owned(),
+            line,
+            column,
+            field: String::new(),
+            message,
+        });
     }
 
     fn fault(&mut self, file: &Path, line: u64, message: String) {
@@ -170,6 +252,7 @@ impl Folder {
             object: None,
             file: file.to_owned(),
             line,
+            column: None,
             field: String::new(),
             message,
         });
@@ -254,6 +337,7 @@ impl Folder {
                 object: None,
                 file: file.to_owned(),
                 line,
+                column: None,
                 field: "metadata.name".to_owned(),
                 message,
             });
@@ -289,6 +373,7 @@ impl Folder {
             object: Some(id.clone()),
             file: file.to_owned(),
             line: lines.of(&field),
+            column: None,
             field,
             message,
         }));
@@ -305,12 +390,14 @@ impl Folder {
         // The text of a decoding error may quote the content, so it is not repeated.
         match serde_json::from_value::<core::Secret>(value).map(secret_object) {
             Ok(secret) => {
+                self.secret_files.insert(key.clone(), file.to_owned());
                 self.world.secrets.insert(key, Arc::new(secret));
             }
             Err(_) => self.faults.push(Fault {
                 object: None,
                 file: file.to_owned(),
                 line: lines.first(),
+                column: None,
                 field: "data".to_owned(),
                 message: format!("Secret {key} cannot be read: data must be base64, stringData plain text"),
             }),
@@ -328,6 +415,13 @@ fn default_metadata(value: &mut Value, key: &ObjectKey) {
         // Status belongs to the operator; what a file says about it (after an export) is not taken.
         object.remove("status");
     }
+}
+
+/// Copies an object; whether there was one.
+fn copy<T>(into: &mut BTreeMap<ObjectKey, Arc<T>>, from: &BTreeMap<ObjectKey, Arc<T>>, key: &ObjectKey) -> bool {
+    from.get(key)
+        .map(|object| into.insert(key.clone(), Arc::clone(object)))
+        .is_some()
 }
 
 fn insert<T: DeserializeOwned>(

@@ -147,11 +147,6 @@ fn a_broken_edit_keeps_what_is_served_and_a_restart_finds_it_again() {
     let mut core = bench.core();
     core.step(&BTreeMap::new(), NOW).unwrap();
     let before = core.artefact(&fleet()).cloned().unwrap();
-    bench.write("{");
-    core.set_folder(bench.read());
-    core.step(&BTreeMap::new(), NOW).unwrap();
-    // The document that cannot be parsed has no name: its Client is gone from the folder, and from what is served.
-    bench.write("Shop\n  nonsense: 1");
     drop(core);
     bench.write("Shop");
     let mut core = bench.core();
@@ -170,6 +165,80 @@ fn a_broken_edit_keeps_what_is_served_and_a_restart_finds_it_again() {
         before.manifest().content
     );
     assert_eq!(key(&core), first);
+}
+
+#[test]
+fn a_file_that_is_not_yaml_withdraws_nothing_and_heals() {
+    let bench = Bench::new();
+    let other = bench.folder.path().join("other.yaml");
+    let secret = "apiVersion: v1\nkind: Secret\nmetadata: {name: theirs}\nstringData: {key: value}\n";
+    let spa = ALL
+        .rsplit("---")
+        .next()
+        .unwrap()
+        .replace("shop", "spa")
+        .replace("NAME", "Spa");
+    fs::write(&other, format!("{secret}---{spa}")).unwrap();
+    let mut core = bench.core();
+    core.step(&BTreeMap::new(), NOW).unwrap();
+    let before = core.artefact(&fleet()).cloned().unwrap();
+    assert_eq!(before.manifest().counts.clients, 2);
+    let reload = |core: &mut Core| {
+        let mut folder = bench.read();
+        let kept: Vec<String> = folder.keep(core.folder()).iter().map(ToString::to_string).collect();
+        folder.presume(core.folder().presumed.iter().cloned());
+        core.set_folder(folder);
+        core.step(&BTreeMap::new(), NOW).unwrap();
+        kept
+    };
+
+    fs::write(&other, format!("{secret}---{spa}  broken: [\n")).unwrap();
+    assert_eq!(reload(&mut core), ["Client default/spa"]);
+    let fault = &core.folder().faults[0];
+    assert!(
+        fault.message.contains("not valid YAML") && fault.line > 5 && fault.column.is_some(),
+        "{fault:?}"
+    );
+    // An edit of another file goes through meanwhile, and the broken one is still remembered a round later.
+    bench.write("Better shop");
+    assert_eq!(reload(&mut core), ["Client default/spa"]);
+    assert_eq!(display_name(core.artefact(&fleet()).unwrap()), "Better shop");
+    assert_eq!(core.artefact(&fleet()).unwrap().manifest().counts.clients, 2);
+    fs::write(&other, "{").unwrap();
+    reload(&mut core);
+    assert!(core.secret(&ObjectKey::new("default", "theirs")).is_some());
+
+    // A restart does not know what the file held, but what is served of it.
+    drop(core);
+    let state = State::open(&bench.state.path().join("dev")).unwrap();
+    let mut folder = bench.read();
+    folder.presume(state.known());
+    let mut core = Core::new(state, folder).unwrap();
+    core.step(&BTreeMap::new(), NOW).unwrap();
+    assert_eq!(core.artefact(&fleet()).unwrap().manifest().counts.clients, 2);
+
+    // Corrected: what is not in the file any more is deleted.
+    fs::write(&other, secret).unwrap();
+    assert!(reload(&mut core).is_empty());
+    assert_eq!(core.artefact(&fleet()).unwrap().manifest().counts.clients, 1);
+    assert!(core.folder().faults.is_empty());
+}
+
+#[test]
+fn an_auth_server_that_would_be_refused_stays_as_it_was() {
+    let bench = Bench::new();
+    let mut core = bench.core();
+    core.step(&BTreeMap::new(), NOW).unwrap();
+    let path = bench.folder.path().join("all.yaml");
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(&path, text.replace("embedded: {}", "embedded: {}, nonsense: 1")).unwrap();
+    let mut folder = bench.read();
+    assert!(!folder.faults.is_empty());
+    folder.keep(core.folder());
+    core.set_folder(folder);
+    core.step(&BTreeMap::new(), NOW).unwrap();
+    let counts = core.artefact(&fleet()).unwrap().manifest().counts;
+    assert_eq!((counts.realms, counts.clients), (1, 1));
 }
 
 #[test]

@@ -10,4 +10,5 @@
 
 mod dev_core;
 mod publish;
+mod renewal;
 mod validate;

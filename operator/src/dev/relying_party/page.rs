@@ -6,43 +6,31 @@ use serde_json::{Map, Value};
 
 use super::{Registration, Tokens};
 
-pub(super) const STYLE: &str = "\
-:root{color-scheme:light dark;--bg:#f6f7f9;--card:#fff;--ink:#16181d;--soft:#5b6270;--line:#e2e5ea;--brand:#4338ca;--on:#fff;--note:#eef2ff}\
-@media(prefers-color-scheme:dark){:root{--bg:#0f1115;--card:#181b21;--ink:#eceef2;--soft:#a2a9b6;--line:#2b3039;--brand:#a5b4fc;--on:#14162b;--note:#1f2340}}\
-*{box-sizing:border-box}body{margin:0;background:var(--bg);color:var(--ink);font:16px/1.55 system-ui,sans-serif}\
-main{max-width:46rem;margin:0 auto;padding:3rem 1.25rem}h1{font-size:1.75rem;line-height:1.2;margin:0 0 .5rem}\
-h2{font-size:1rem;margin:0 0 .75rem}p{margin:0 0 1rem;color:var(--soft)}\
-section{background:var(--card);border:1px solid var(--line);border-radius:12px;padding:1.25rem;margin:1.25rem 0}\
-.actions{display:flex;flex-wrap:wrap;gap:.75rem;margin:1.5rem 0}\
-.button,button{font:inherit;font-weight:600;border:1px solid var(--brand);border-radius:8px;padding:.6rem 1.1rem;\
-background:var(--brand);color:var(--on);text-decoration:none;cursor:pointer}button.plain{background:transparent;color:var(--brand)}\
-.button:focus-visible,button:focus-visible{outline:3px solid var(--brand);outline-offset:2px}\
-.note{background:var(--note);color:var(--ink);border-radius:8px;padding:.75rem 1rem}\
-table{border-collapse:collapse;width:100%}th,td{text-align:left;vertical-align:top;padding:.35rem 0;border-top:1px solid var(--line)}\
-tr:first-child th,tr:first-child td{border-top:0}th{font-weight:500;color:var(--soft);width:11rem;padding-right:1rem}\
-td,code{overflow-wrap:anywhere}code{font:.85rem/1.5 ui-monospace,monospace}\
-@media(max-width:32rem){th,td{display:block;width:auto;border-top:0;padding:0}td{padding-bottom:.6rem}}";
+/// The stylesheet of all pages.
+pub(super) const STYLE: &str = include_str!("style.css");
 
 /// The page before anybody has signed in.
 pub(super) fn welcome(registration: &Registration, notice: Option<&str>) -> String {
-    let name = escape(&registration.display_name);
-    let issuer = escape(&registration.issuer);
     let body = format!(
-        "<h1>{name}</h1>{}<p>A demo application. It knows its client id, its secret and one address, \
-         <code>{issuer}</code>, and leaves signing in to it.</p>\
-         <div class=\"actions\"><a class=\"button\" id=\"sign-in\" href=\"/login\">Sign in</a></div>",
+        "<h1>Welcome</h1><p class=\"lead\">A demo application. It leaves signing in to <code>{}</code>.</p>{}\
+         <div class=\"actions\"><a class=\"primary\" id=\"sign-in\" href=\"/login\">Sign in</a></div>",
+        escape(&registration.issuer),
         note(notice)
     );
-    document(&registration.display_name, &body)
+    document(&registration.display_name, "", &body)
 }
 
 /// The page of a person who has signed in.
 pub(super) fn signed_in(registration: &Registration, tokens: &Tokens, notice: Option<&str>) -> String {
     let name = ["name", "preferred_username", "sub"]
         .iter()
-        .find_map(|claim| tokens.userinfo.get(*claim)?.as_str());
+        .find_map(|claim| tokens.userinfo.get(*claim)?.as_str())
+        .unwrap_or_default();
     let refresh = match tokens.refresh_token {
-        Some(_) => "<form method=\"post\" action=\"/refresh\"><button id=\"refresh\">Refresh tokens</button></form>",
+        Some(_) => {
+            "<form method=\"post\" action=\"/refresh\">\
+             <button class=\"primary\" id=\"refresh\">Refresh tokens</button></form>"
+        }
         None => "",
     };
     let refreshed = match tokens.refreshed {
@@ -51,35 +39,36 @@ pub(super) fn signed_in(registration: &Registration, tokens: &Tokens, notice: Op
         times => format!(" Refreshed {times} times."),
     };
     let body = format!(
-        "<h1>Hello, {}</h1>{}<p>You are signed in to {} by <code>{}</code>.{refreshed}</p>\
+        "<div class=\"person\"><span class=\"avatar\" aria-hidden=\"true\">{}</span><div><h1>Hello, {}</h1>\
+         <p class=\"lead\">Signed in by <code>{}</code>.{refreshed}</p></div></div>{}\
          <div class=\"actions\">{refresh}<form method=\"post\" action=\"/logout\">\
-         <button class=\"plain\" id=\"sign-out\">Sign out</button></form></div>\
-         <section><h2>Userinfo</h2>{}</section><section><h2>ID token</h2>{}</section>\
-         <section><h2>Access token</h2><code id=\"access-token\">{}</code></section>",
-        escape(name.unwrap_or_default()),
-        note(notice),
-        escape(&registration.display_name),
+         <button class=\"secondary\" id=\"sign-out\">Sign out</button></form></div>\
+         <section><h2>Userinfo</h2><p>What the issuer says about you now.</p>{}</section>\
+         <section><h2>ID token</h2><p>What it said when you signed in.</p>{}</section>\
+         <section><h2>Access token</h2><p>Its end, to see that it changes.</p>\
+         <dl><div><dt>access_token</dt><dd class=\"code\" id=\"access-token\">{}</dd></div></dl></section>",
+        escape(&initial(name)),
+        escape(name),
         escape(&registration.issuer),
-        table(&tokens.userinfo, "userinfo"),
-        table(&tokens.claims, "id-token"),
+        note(notice),
+        claims(&tokens.userinfo, "userinfo"),
+        claims(&tokens.claims, "id-token"),
         escape(&shortened(&tokens.access_token)),
     );
-    document(&registration.display_name, &body)
+    document(&registration.display_name, "wide", &body)
 }
 
 /// The page while the Client of the demo does not exist.
 pub(super) fn gone() -> String {
-    let body = "<h1>Not registered</h1><p>The Client of this demo is not in the folder, or not accepted. \
+    let body = "<h1>Not registered</h1><p class=\"lead\">The Client of this demo is not in the folder, or not accepted. \
                 The operator's output says why.</p>";
-    document("Demo", body)
+    document("Demo", "", body)
 }
 
 /// The page of an address that is none.
 pub(super) fn not_found() -> String {
-    document(
-        "Not found",
-        "<h1>Not found</h1><p><a href=\"/\">Back to the start</a></p>",
-    )
+    let body = "<h1>Not found</h1><p class=\"lead\"><a href=\"/\">Back to the start</a></p>";
+    document("Demo", "", body)
 }
 
 fn note(notice: Option<&str>) -> String {
@@ -88,21 +77,45 @@ fn note(notice: Option<&str>) -> String {
         .unwrap_or_default()
 }
 
-fn table(claims: &Map<String, Value>, id: &str) -> String {
+/// Claims with their names; what is a moment (OpenID Connect Core 1.0 §2) is spelled out, too.
+fn claims(claims: &Map<String, Value>, id: &str) -> String {
     let mut rows = String::new();
     for (name, value) in claims {
-        let text = match value {
-            Value::String(text) => text.clone(),
-            Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => value.to_string(),
+        let (class, text) = match value {
+            Value::String(text) => ("", text.clone()),
+            Value::Number(number) => (" class=\"code\"", number.to_string()),
+            Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => (" class=\"code\"", value.to_string()),
         };
         let _ = write!(
             rows,
-            "<tr><th scope=\"row\">{}</th><td>{}</td></tr>",
+            "<div><dt>{}</dt><dd{class}>{}{}</dd></div>",
             escape(name),
-            escape(&text)
+            escape(&text),
+            moment(name, value)
         );
     }
-    format!("<table id=\"{id}\">{rows}</table>")
+    format!("<dl id=\"{id}\">{rows}</dl>")
+}
+
+fn moment(name: &str, value: &Value) -> String {
+    let is_moment = matches!(name, "iat" | "exp" | "nbf" | "auth_time" | "updated_at");
+    let seconds = value.as_i64().filter(|_| is_moment);
+    let moment = seconds.and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
+    moment
+        .map(|moment| {
+            format!(
+                "<time datetime=\"{moment}\">{}</time>",
+                moment.strftime("%-d %B %Y, %H:%M:%S UTC")
+            )
+        })
+        .unwrap_or_default()
+}
+
+fn initial(name: &str) -> String {
+    name.chars()
+        .next()
+        .map(|first| first.to_uppercase().to_string())
+        .unwrap_or_default()
 }
 
 /// Enough of a token to see that it is another one after a refresh.
@@ -118,14 +131,22 @@ fn shortened(token: &str) -> String {
     format!("…{end}")
 }
 
-fn document(title: &str, body: &str) -> String {
+fn document(application: &str, class: &str, body: &str) -> String {
     format!(
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">\
-         <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\"><title>{}</title>\
-         <link rel=\"stylesheet\" href=\"/style.css\"></head><body><main>{body}</main></body></html>",
-        escape(title)
+         <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\
+         <meta name=\"color-scheme\" content=\"light dark\"><title>{name}</title>\
+         <link rel=\"icon\" href=\"/icon.svg\"><link rel=\"stylesheet\" href=\"/style.css\"></head>\
+         <body><main class=\"{class}\"><div class=\"application\"><span class=\"picture\" aria-hidden=\"true\">{}</span>\
+         <span>{name}</span></div>{body}</main></body></html>",
+        escape(&initial(application)),
+        name = escape(application)
     )
 }
+
+/// The picture in the browser's tab.
+pub(super) const ICON: &str = "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 40 40\">\
+    <rect width=\"40\" height=\"40\" rx=\"11\" fill=\"#0b5c68\"/><circle cx=\"20\" cy=\"20\" r=\"8\" fill=\"#fff\"/></svg>";
 
 fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
@@ -148,8 +169,15 @@ mod tests {
 
     #[test]
     fn claims_cannot_bring_markup_into_a_page() {
-        let claims = serde_json::json!({"<b>": "<script>alert('x')</script>"});
-        let html = table(claims.as_object().unwrap(), "x");
+        let evil = serde_json::json!({"<b>": "<script>alert('x')</script>"});
+        let html = claims(evil.as_object().unwrap(), "x");
         assert!(!html.contains("<script>") && !html.contains("<b>"), "{html}");
+    }
+
+    #[test]
+    fn moments_are_spelled_out_beside_their_number() {
+        let token = serde_json::json!({"exp": 1_800_000_000, "level": 1_800_000_000});
+        let html = claims(token.as_object().unwrap(), "x");
+        assert_eq!(html.matches("15 January 2027, 08:00:00 UTC").count(), 1, "{html}");
     }
 }
