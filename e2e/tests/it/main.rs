@@ -3,6 +3,7 @@
 
 mod admission;
 mod control_plane;
+mod dev_processes;
 mod generated;
 mod layering;
 mod pages;
