@@ -89,6 +89,7 @@ impl Site {
                 && arguments
                     .first()
                     .is_some_and(|program| program.ends_with("nauthera-auth"));
+            let is_ours = is_ours && arguments.get(1).is_some_and(|command| command == "serve");
             let number = entry.file_name().to_str().and_then(|name| name.parse().ok());
             if let Some(process) = number.and_then(Pid::from_raw).filter(|_| is_ours) {
                 servers.push((process, arguments));
