@@ -1,4 +1,5 @@
 //! `nauthera-operator dev` as a process among processes: how it ends, what it leaves, what an edit does.
+#![expect(clippy::unwrap_used, reason = "a test that fails panics")]
 
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};

@@ -325,16 +325,13 @@ impl Server {
         }
         let was_ready = self.is_ready;
         let probe = tokio::time::timeout(PROBE, http::get(self.health, "/readyz")).await;
-        match probe {
-            Ok(Ok((status, _))) => {
-                self.missed = 0;
-                self.is_ready = self.child.is_some() && status == 200;
-            }
+        if let Ok(Ok((status, _))) = probe {
+            self.missed = 0;
+            self.is_ready = self.child.is_some() && status == 200;
+        } else {
             // A busy machine is no reason to call a server unready that was ready a moment ago.
-            Ok(Err(_)) | Err(_) => {
-                self.missed = self.missed.saturating_add(1);
-                self.is_ready = was_ready && self.child.is_some() && self.missed < MISSES;
-            }
+            self.missed = self.missed.saturating_add(1);
+            self.is_ready = was_ready && self.child.is_some() && self.missed < MISSES;
         }
         Ok(if self.is_ready && !was_ready {
             Event::Ready
@@ -431,7 +428,9 @@ pub(super) async fn stop_leftovers(servers: &Path) -> usize {
     let mut left = found.clone();
     while !left.is_empty() {
         if Instant::now() >= deadline {
-            left.iter().for_each(|number| signal(*number, Signal::KILL));
+            for number in &left {
+                signal(*number, Signal::KILL);
+            }
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
         left.retain(|number| is_ours(*number, servers));
