@@ -15,7 +15,8 @@ pub enum LogFormat {
 
 /// Starts logging. `level` is a level or a list of `target=level` pairs. Fails when the list cannot be read.
 pub fn start(format: LogFormat, level: &str) -> Result<(), LogError> {
-    let filter = EnvFilter::try_new(level).map_err(|source| LogError::Level {
+    // The web server announces its threads at info; whoever wants that names the target.
+    let filter = EnvFilter::try_new(format!("actix_server=warn,{level}")).map_err(|source| LogError::Level {
         level: level.to_owned(),
         source,
     })?;

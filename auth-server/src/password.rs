@@ -4,8 +4,9 @@
 //! one arena per worker is reused, and beyond the queue limit people are told to come back ([`Saturated`]) instead of
 //! waiting. Comparing takes constant time; which parameters are today's is decided here and nowhere else.
 
-use std::sync::Arc;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use argon2::password_hash::phc::{Ident, Output, ParamsString, PasswordHash, Salt};
 use argon2::{Algorithm, Argon2, Block, Params, Version};
@@ -60,7 +61,11 @@ pub struct Hasher {
     waiting: Arc<AtomicUsize>,
     /// Jobs that fit, waiting or running.
     room: usize,
+    places: Places,
 }
+
+/// How many places each source has taken; sources without any are not listed.
+type Places = Arc<Mutex<HashMap<String, usize>>>;
 
 impl Hasher {
     /// Starts `workers` threads that share a queue of `queue` jobs.
@@ -75,7 +80,12 @@ impl Hasher {
                 .name(format!("hash-{worker}"))
                 .spawn(move || work(&queue, &waiting))?;
         }
-        Ok(Self { jobs, waiting, room })
+        Ok(Self {
+            jobs,
+            waiting,
+            room,
+            places: Places::default(),
+        })
     }
 
     /// Whether `password` is the one behind the PHC string `hash`. A malformed or unknown hash never matches.
@@ -92,10 +102,20 @@ impl Hasher {
         hash.await.ok().flatten().ok_or(Saturated)
     }
 
-    /// Whether another job would find room now. Asked before an attempt is counted, so that nobody loses attempts
-    /// to a queue that others filled.
-    pub fn has_room(&self) -> bool {
-        self.depth() < self.room
+    /// A place for a password from `source`, kept as long as the value lives. Asked for before an attempt is counted, so
+    /// that nobody loses attempts to a queue that others filled. One source gets half of the queue at most: whoever
+    /// guesses many names from one address leaves room for everybody else.
+    pub fn admit(&self, source: &str) -> Result<Place, Saturated> {
+        let mut taken = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        let mine = taken.get(source).copied().unwrap_or(0);
+        if self.depth() >= self.room || mine >= self.room.div_ceil(2) {
+            return Err(Saturated);
+        }
+        taken.insert(source.to_owned(), mine + 1);
+        Ok(Place {
+            source: source.to_owned(),
+            places: Arc::clone(&self.places),
+        })
     }
 
     /// Jobs that wait or run now.
@@ -109,6 +129,25 @@ impl Hasher {
             self.waiting.fetch_sub(1, Ordering::Relaxed);
             Saturated
         })
+    }
+}
+
+/// A place in the queue; given back when dropped.
+#[derive(Debug)]
+pub struct Place {
+    source: String,
+    places: Places,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut taken = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        match taken.get_mut(&self.source) {
+            Some(mine) if *mine > 1 => *mine -= 1,
+            Some(_) | None => {
+                taken.remove(&self.source);
+            }
+        }
     }
 }
 
@@ -299,19 +338,36 @@ mod tests {
         assert!(answers.iter().any(Result::is_ok));
         assert!(answers.iter().any(|answer| matches!(answer, Err(Saturated))));
         assert_eq!(hasher.depth(), 0);
-        assert!(hasher.has_room());
+        assert!(hasher.admit("a").is_ok());
+    }
+
+    fn idle(room: usize) -> (Hasher, std::sync::mpsc::Receiver<Job>) {
+        let (jobs, queue) = std::sync::mpsc::sync_channel(room);
+        let hasher = Hasher {
+            jobs,
+            waiting: Arc::default(),
+            room,
+            places: Places::default(),
+        };
+        (hasher, queue)
     }
 
     #[test]
     fn a_full_queue_says_so_before_an_attempt_is_counted() {
-        let (jobs, _queue) = std::sync::mpsc::sync_channel(1);
-        let hasher = Hasher {
-            jobs,
-            waiting: Arc::default(),
-            room: 1,
-        };
-        assert!(hasher.has_room());
+        let (hasher, _queue) = idle(1);
+        assert!(hasher.admit("a").is_ok());
         assert!(hasher.hash(secret("x")).now_or_never().is_none());
-        assert!(!hasher.has_room());
+        assert_eq!(hasher.admit("a").unwrap_err(), Saturated);
+    }
+
+    #[test]
+    fn one_source_cannot_take_the_whole_queue() {
+        let (hasher, _queue) = idle(4);
+        let places = [hasher.admit("a").unwrap(), hasher.admit("a").unwrap()];
+        assert_eq!(hasher.admit("a").unwrap_err(), Saturated);
+        assert!(hasher.admit("b").is_ok());
+        drop(places);
+        assert!(hasher.admit("a").is_ok());
+        assert!(hasher.places.lock().unwrap().is_empty());
     }
 }

@@ -21,11 +21,11 @@ pub(crate) async fn submit(exchange: &Exchange<'_>) -> HttpResponse {
         Ok(parameters) => parameters,
         Err(refused) => return page::front_channel(exchange, *refused),
     };
-    if !exchange.shell.hasher.has_room() {
+    let Ok(_place) = exchange.shell.hasher.admit(&exchange.origin.source) else {
         let answer = put_off(exchange);
         exchange.shell.metrics.login("password", result(&answer));
         return page::front_channel(exchange, answer);
-    }
+    };
     let (context, mut random) = (exchange.context(), random());
     let answer = match login::begin(&context, &exchange.browser(), &parameters, &mut random).await {
         Begin::Answer(answer) => answer,
