@@ -1,6 +1,7 @@
 //! `nauthera-operator dev` as a process among processes: how it ends, what it leaves, what an edit does.
 #![expect(clippy::unwrap_used, reason = "a test that fails panics")]
 
+use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -77,6 +78,17 @@ impl Site {
 
     fn kept(&self) -> String {
         format!("--state-dir={}", self.path("state").display())
+    }
+
+    /// Adds a person to the realm `acme`.
+    fn add_person(&self, database_url: &str, username: &str, password: &str) {
+        let mut create = Command::new(product("nauthera-auth").unwrap());
+        create.args(["user", "create", "--password-stdin", "--username", username]);
+        create.args(["--database-url", database_url]);
+        create.arg(format!("--issuer=http://localhost:{}/acme", self.port));
+        let mut create = create.stdin(std::process::Stdio::piped()).spawn().unwrap();
+        writeln!(create.stdin.take().unwrap(), "{password}").unwrap();
+        assert!(create.wait().unwrap().success());
     }
 
     /// The auth servers that run for this site, with their arguments.
@@ -157,11 +169,19 @@ fn values<'a>(arguments: &'a [String], flag: &str) -> Vec<&'a String> {
 }
 
 fn get(address: SocketAddr, port: u16, path: &str) -> Option<(u16, String)> {
-    let mut stream = TcpStream::connect(address).ok()?;
+    request(address, port, &format!("GET {path}"), "", "")
+}
+
+/// A browser's request: method and path, cookies, and a form.
+fn request(server: SocketAddr, port: u16, line: &str, cookies: &str, form: &str) -> Option<(u16, String)> {
+    let mut stream = TcpStream::connect(server).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(10))).ok()?;
     write!(
         stream,
-        "GET {path} HTTP/1.1\r\nHost: localhost:{port}\r\nConnection: close\r\n\r\n"
+        "{line} HTTP/1.1\r\nHost: localhost:{port}\r\nConnection: close\r\nCookie: {cookies}\r\n\
+         Sec-Fetch-Site: same-origin\r\nContent-Type: application/x-www-form-urlencoded\r\n\
+         Content-Length: {}\r\n\r\n{form}",
+        form.len()
     )
     .ok()?;
     let mut answer = Vec::new();
@@ -169,6 +189,21 @@ fn get(address: SocketAddr, port: u16, path: &str) -> Option<(u16, String)> {
     let answer = String::from_utf8_lossy(&answer).into_owned();
     let status = answer.split(' ').nth(1)?.parse().ok()?;
     Some((status, answer))
+}
+
+/// The cookies that answers set, as they are sent back; later ones win.
+fn cookies(answers: &[&str]) -> String {
+    let set = answers.iter().flat_map(|answer| answer.lines());
+    let set = set.filter_map(|line| line.strip_prefix("set-cookie: ")?.split(';').next()?.split_once('='));
+    let jar: BTreeMap<&str, &str> = set.collect();
+    let pairs: Vec<String> = jar.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    pairs.join("; ")
+}
+
+/// The value of a hidden field.
+fn field<'p>(page: &'p str, name: &str) -> &'p str {
+    let (_, rest) = page.split_once(&format!("name=\"{name}\" value=\"")).unwrap();
+    rest.split_once('"').unwrap().0
 }
 
 /// Waits until a line after the first `from` bytes holds all of `words`.
@@ -223,6 +258,45 @@ fn a_killed_server_is_replaced() {
         &["AuthServer default/demo: 2 of 2 ready replicas serve"],
     );
     assert!(site.servers().iter().all(|(process, _)| *process != victim));
+}
+
+#[test]
+fn a_server_killed_in_the_middle_of_a_login_leaves_the_person_to_the_other() {
+    let site = Site::new();
+    let _dev = site.start(&["--ephemeral"]);
+    let servers = site.servers();
+    let own = |at: usize| -> SocketAddr { values(&servers[at].1, "--listen").last().unwrap().parse().unwrap() };
+    let (first, second) = (own(0), own(1));
+    site.add_person(
+        values(&servers[0].1, "--database-url")[0],
+        "grace",
+        "the nanosecond wire",
+    );
+
+    let asked = Site::sign_in("acme", "spa", "http://127.0.0.1:9/callback");
+    let (status, page) = get(first, site.port, &asked).unwrap();
+    assert_eq!(status, 200, "{page}");
+    kill_process(servers[0].0, Signal::KILL).unwrap();
+
+    let form = [
+        ("flow", field(&page, "flow")),
+        ("csrf", field(&page, "csrf")),
+        ("username", "grace"),
+        ("password", "the nanosecond wire"),
+    ];
+    let form = form.map(|(name, value)| format!("{name}={}", value.replace(' ', "+")));
+    let form = form.join("&");
+    let sent = cookies(&[&page]);
+    let (status, answer) = request(second, site.port, "POST /acme/login", &sent, &form).unwrap();
+    assert_eq!(status, 303, "{answer}");
+    let location = answer.lines().find_map(|line| line.strip_prefix("location: ")).unwrap();
+    let next = location.split_once(&format!("localhost:{}", site.port)).unwrap().1;
+    let cookies = cookies(&[&page, &answer]);
+    let (status, page) = request(second, site.port, &format!("GET {next}"), &cookies, "").unwrap();
+    assert!(
+        status == 200 && page.contains("consent-form") && page.contains("grace"),
+        "{page}"
+    );
 }
 
 #[test]
