@@ -9,7 +9,7 @@ help: ## List the targets
 demo: ## Build, start the operator and two auth servers on config/samples, and print a URL to log in at
 	@e2e/tools/install build
 	$(CARGO) build --workspace --bins
-	@exec "$${CARGO_TARGET_DIR:-target}/debug/nauthera-operator" dev config/samples
+	@exec "$${CARGO_TARGET_DIR:-target}/debug/nauthera-operator" dev --ephemeral config/samples
 
 test: ## Install what is missing and run every test on real parts; ends with a summary
 	@e2e/tools/install test
