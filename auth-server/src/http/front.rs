@@ -1,7 +1,7 @@
 //! The endpoints that browsers visit with a GET or with a form we rendered, but for sign-in and sign-out.
 
 use actix_web::HttpResponse;
-use oidc::front_channel::{FrontChannel, Outcome, Refusal, RefusalKind};
+use oidc::front_channel::FrontChannel;
 use oidc::parameters::Parameters;
 use oidc::{account_choice, authorize, consent};
 
@@ -40,17 +40,5 @@ pub(crate) async fn choose_account(exchange: &Exchange<'_>) -> HttpResponse {
 
 /// The parameters of a browser's request; what cannot be read is explained on a page, for no address is proven yet.
 pub(crate) fn parameters(exchange: &Exchange<'_>) -> Result<Parameters, Box<FrontChannel>> {
-    Parameters::parse(exchange.parameters()).map_err(|error| {
-        let refusal = Refusal {
-            kind: RefusalKind::InvalidRequest,
-            detail: error.to_string().into(),
-            start_again: None,
-            ui_locales: None,
-        };
-        let answer = FrontChannel {
-            outcome: Outcome::Refused(refusal),
-            cookies: Vec::new(),
-        };
-        Box::new(answer)
-    })
+    Parameters::parse(exchange.parameters()).map_err(|error| Box::new(FrontChannel::malformed(&error)))
 }
