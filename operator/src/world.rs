@@ -6,12 +6,13 @@
 mod document;
 pub mod folder;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
 use crds::manifests::Kind;
 use oidc::Secret;
+use serde_json::Value;
 
 pub use document::Lines;
 
@@ -75,6 +76,8 @@ pub struct World {
     pub namespaces: BTreeMap<String, BTreeMap<String, String>>,
     /// Objects that do not parse, with the reason.
     pub undecodable: BTreeMap<ObjectId, String>,
+    /// What only a cluster adds.
+    pub cluster: Option<Cluster>,
 }
 
 impl World {
@@ -101,4 +104,79 @@ pub struct SecretObject {
     pub annotations: BTreeMap<String, String>,
     /// `data`, decoded.
     pub data: BTreeMap<String, Secret<Vec<u8>>>,
+}
+
+/// What only a cluster adds to the picture. Absent in a folder of YAML files.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Cluster {
+    /// Objects with our label that exist, as the API server shows them, without `metadata.managedFields`. Secrets are
+    /// among them by metadata only; their content is in [`World::secrets`].
+    pub children: BTreeMap<ChildId, Arc<Value>>,
+    /// Names that desired children need and that objects without our label hold.
+    pub foreign: BTreeSet<ChildId>,
+    /// The pods of each fleet by their UID.
+    pub pods: BTreeMap<ObjectKey, BTreeMap<String, Pod>>,
+    /// Kinds that cannot be read, and why: no right, or not installed. What they hold is frozen, nothing is concluded
+    /// from their absence.
+    pub unreadable: BTreeMap<String, Unreadable>,
+    /// UIDs of the namespaces that are terminating.
+    pub terminating: BTreeSet<String>,
+}
+
+/// A kind of child object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ChildKind {
+    /// `v1` ServiceAccount.
+    ServiceAccount,
+    /// `v1` ConfigMap.
+    ConfigMap,
+    /// `v1` Secret.
+    Secret,
+    /// `v1` Service.
+    Service,
+    /// `v1` PersistentVolumeClaim.
+    PersistentVolumeClaim,
+    /// `apps/v1` Deployment.
+    Deployment,
+    /// `batch/v1` Job.
+    Job,
+    /// `policy/v1` PodDisruptionBudget.
+    PodDisruptionBudget,
+    /// `autoscaling/v2` HorizontalPodAutoscaler.
+    HorizontalPodAutoscaler,
+    /// `networking.k8s.io/v1` Ingress.
+    Ingress,
+    /// `networking.k8s.io/v1` NetworkPolicy.
+    NetworkPolicy,
+    /// `gateway.networking.k8s.io/v1` HTTPRoute. Optional: its CRD may be absent.
+    HttpRoute,
+    /// `cert-manager.io/v1` Certificate. Optional: its CRD may be absent.
+    Certificate,
+}
+
+/// Names one child object.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ChildId {
+    /// Its kind.
+    pub kind: ChildKind,
+    /// Its namespace and name.
+    pub key: ObjectKey,
+}
+
+/// A pod of a fleet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pod {
+    /// Its name.
+    pub name: String,
+    /// Whether an EndpointSlice of the fleet's Service lists it as ready.
+    pub is_ready: bool,
+}
+
+/// Why a kind cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unreadable {
+    /// The operator has no right to list it.
+    Forbidden,
+    /// Its definition is not installed.
+    NotInstalled,
 }
