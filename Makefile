@@ -1,7 +1,7 @@
 # Every target is three lines at most; longer work lives in e2e/tools. CI calls the same targets.
 export CARGO ?= cargo
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint generate fuzz setup clean
+.PHONY: help demo images test lint generate fuzz setup clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -10,6 +10,10 @@ demo: ## Build, start the operator and two auth servers on config/samples, and p
 	@e2e/tools/install build
 	$(CARGO) build --workspace --bins
 	@exec "$${CARGO_TARGET_DIR:-target}/debug/nauthera-operator" dev --ephemeral config/samples
+
+images: ## Pack both programs into images, without a daemon (NAUTHERA_IMAGE_PROFILE=release|image|debug)
+	@e2e/tools/install images
+	@e2e/tools/images
 
 test: ## Install what is missing and run every test on real parts; ends with a summary
 	@e2e/tools/install test
