@@ -3,6 +3,7 @@
 //! [`world`] is what is known, [`resolve`] decides, [`publish`] delivers. `validate` and `dev` read the world from a
 //! folder of YAML files.
 
+pub mod apply;
 pub mod build;
 pub mod credentials;
 pub mod dev;

@@ -11,7 +11,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crds::manifests::Kind;
-use oidc::Secret;
+use oidc::{Secret, Timestamp};
 use serde_json::Value;
 
 pub use document::Lines;
@@ -121,6 +121,25 @@ pub struct Cluster {
     pub unreadable: BTreeMap<String, Unreadable>,
     /// UIDs of the namespaces that are terminating.
     pub terminating: BTreeSet<String>,
+    /// What keeps pods of each fleet from running, its migration Jobs' pods included.
+    pub troubles: BTreeMap<ObjectKey, Vec<Trouble>>,
+}
+
+/// What keeps a container of a pod from running.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Trouble {
+    /// The pod.
+    pub pod: String,
+    /// The container; empty when it is the whole pod (it cannot be scheduled).
+    pub container: String,
+    /// In one word: `ImagePullBackOff`, `CrashLoopBackOff`, `Unschedulable` …
+    pub reason: String,
+    /// What the kubelet, the scheduler or the last lines of the container's log say.
+    pub message: String,
+    /// How the container ended last.
+    pub exit_code: Option<i32>,
+    /// When it ended.
+    pub ended_at: Option<Timestamp>,
 }
 
 /// A kind of child object.
@@ -154,6 +173,93 @@ pub enum ChildKind {
     Certificate,
 }
 
+impl ChildKind {
+    /// Every kind.
+    pub const ALL: [Self; 13] = [
+        Self::ServiceAccount,
+        Self::ConfigMap,
+        Self::Secret,
+        Self::Service,
+        Self::PersistentVolumeClaim,
+        Self::Deployment,
+        Self::Job,
+        Self::PodDisruptionBudget,
+        Self::HorizontalPodAutoscaler,
+        Self::Ingress,
+        Self::NetworkPolicy,
+        Self::HttpRoute,
+        Self::Certificate,
+    ];
+
+    /// `kind` of its objects.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ServiceAccount => "ServiceAccount",
+            Self::ConfigMap => "ConfigMap",
+            Self::Secret => "Secret",
+            Self::Service => "Service",
+            Self::PersistentVolumeClaim => "PersistentVolumeClaim",
+            Self::Deployment => "Deployment",
+            Self::Job => "Job",
+            Self::PodDisruptionBudget => "PodDisruptionBudget",
+            Self::HorizontalPodAutoscaler => "HorizontalPodAutoscaler",
+            Self::Ingress => "Ingress",
+            Self::NetworkPolicy => "NetworkPolicy",
+            Self::HttpRoute => "HTTPRoute",
+            Self::Certificate => "Certificate",
+        }
+    }
+
+    /// Its API group; empty for the core.
+    pub const fn group(self) -> &'static str {
+        match self {
+            Self::ServiceAccount | Self::ConfigMap | Self::Secret | Self::Service | Self::PersistentVolumeClaim => "",
+            Self::Deployment => "apps",
+            Self::Job => "batch",
+            Self::PodDisruptionBudget => "policy",
+            Self::HorizontalPodAutoscaler => "autoscaling",
+            Self::Ingress | Self::NetworkPolicy => "networking.k8s.io",
+            Self::HttpRoute => "gateway.networking.k8s.io",
+            Self::Certificate => "cert-manager.io",
+        }
+    }
+
+    /// Its version within the group.
+    pub const fn version(self) -> &'static str {
+        match self {
+            Self::HorizontalPodAutoscaler => "v2",
+            _ => "v1",
+        }
+    }
+
+    /// `apiVersion` of its objects.
+    pub fn api_version(self) -> String {
+        match self.group() {
+            "" => self.version().to_owned(),
+            group => format!("{group}/{}", self.version()),
+        }
+    }
+
+    /// Its resource, as it stands in paths and in RBAC rules.
+    pub const fn plural(self) -> &'static str {
+        match self {
+            Self::ServiceAccount => "serviceaccounts",
+            Self::ConfigMap => "configmaps",
+            Self::Secret => "secrets",
+            Self::Service => "services",
+            Self::PersistentVolumeClaim => "persistentvolumeclaims",
+            Self::Deployment => "deployments",
+            Self::Job => "jobs",
+            Self::PodDisruptionBudget => "poddisruptionbudgets",
+            Self::HorizontalPodAutoscaler => "horizontalpodautoscalers",
+            Self::Ingress => "ingresses",
+            Self::NetworkPolicy => "networkpolicies",
+            Self::HttpRoute => "httproutes",
+            Self::Certificate => "certificates",
+        }
+    }
+}
+
 /// Names one child object.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ChildId {
@@ -161,6 +267,22 @@ pub struct ChildId {
     pub kind: ChildKind,
     /// Its namespace and name.
     pub key: ObjectKey,
+}
+
+impl ChildId {
+    /// The child of that kind and name.
+    pub fn new(kind: ChildKind, namespace: impl Into<String>, name: impl Into<String>) -> Self {
+        Self {
+            kind,
+            key: ObjectKey::new(namespace, name),
+        }
+    }
+}
+
+impl fmt::Display for ChildId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.kind.as_str(), self.key.name)
+    }
 }
 
 /// A pod of a fleet.

@@ -1,0 +1,250 @@
+//! All children of one owner: created, changed, put back, adopted and pruned.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::decide::{Step, Why, decide, is_ours};
+use super::differ::differs;
+use super::{Applier, ApplyError, Fenced, Force};
+use crate::build::{Desired, Owner, text};
+use crate::world::{ChildId, ChildKind, Cluster, Unreadable};
+
+/// What was changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// It was not there.
+    Created(ChildId),
+    /// Something else is desired of it than before.
+    Updated(ChildId),
+    /// It came back from a backup, or its owner did.
+    Adopted(ChildId),
+    /// Somebody had changed these fields of it; they are as before.
+    PutBack(ChildId, Vec<String>),
+    /// It is not wanted any more.
+    Deleted(ChildId),
+}
+
+impl Change {
+    /// Which child.
+    pub fn id(&self) -> &ChildId {
+        match self {
+            Self::Created(id) | Self::Updated(id) | Self::Adopted(id) | Self::PutBack(id, _) | Self::Deleted(id) => id,
+        }
+    }
+
+    /// What happened, as an Event on the owner tells it. `None` when it is not worth one.
+    pub fn event(&self) -> Option<(&'static str, String)> {
+        match self {
+            Self::Created(id) => Some(("Created", format!("created {id}"))),
+            Self::Adopted(id) => Some(("Adopted", format!("adopted {id}, which was there without its owner"))),
+            Self::PutBack(id, fields) => Some((
+                "PutBack",
+                format!("{id} was changed by somebody else; put back: {}", some(fields)),
+            )),
+            Self::Deleted(id) => Some(("Deleted", format!("deleted {id}, which is not needed any more"))),
+            Self::Updated(_) => None,
+        }
+    }
+}
+
+/// Why a child is not as desired.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// An object of its name belongs to somebody else, named here.
+    Foreign(String),
+    /// The operator lacks the right.
+    Forbidden(String),
+    /// The API server refuses it.
+    Invalid(String),
+    /// Its kind is not installed in this cluster.
+    NotInstalled,
+    /// Somebody keeps changing these fields back; the next try comes later.
+    Contested(Vec<String>),
+    /// It is being deleted and comes back afterwards.
+    Terminating,
+    /// The API server could not be asked, or somebody was faster; it is tried again.
+    Unavailable(String),
+}
+
+/// What came of applying the children of one owner.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Applied {
+    /// What was changed.
+    pub changes: Vec<Change>,
+    /// What is not as desired.
+    pub failures: BTreeMap<ChildId, Failure>,
+    /// When to try again what failed, when that is not a matter of somebody's edit.
+    pub retry_after: Option<Duration>,
+}
+
+impl Applied {
+    fn fail(&mut self, id: &ChildId, failure: Failure) {
+        let retry = match &failure {
+            Failure::Unavailable(_) | Failure::Terminating => Duration::from_secs(1),
+            Failure::Foreign(_) | Failure::Forbidden(_) | Failure::NotInstalled | Failure::Invalid(_) => {
+                Duration::from_secs(30)
+            }
+            Failure::Contested(_) => Duration::from_secs(10),
+        };
+        self.retry_after = Some(self.retry_after.map_or(retry, |other| other.min(retry)));
+        self.failures.insert(id.clone(), failure);
+    }
+}
+
+/// The children of one owner, as they should be.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Children {
+    /// Whose they are.
+    pub owner: Owner,
+    /// What should be there, in the order of writing.
+    pub desired: Vec<Desired>,
+    /// What stays as it is for now.
+    pub kept: BTreeSet<ChildId>,
+}
+
+impl Applier {
+    /// Makes the children as desired and deletes the owner's others, except Secrets and volume claims: they hold what
+    /// cannot be made again. Fails only when this process may not write; everything else is told child by child.
+    pub async fn children(&self, children: &Children, cluster: &Cluster) -> Result<Applied, Fenced> {
+        self.memory().keep_deleted(|uid| {
+            let is_it = |live: &Arc<Value>| text(live, &["metadata", "uid"]) == Some(uid);
+            cluster.children.values().any(is_it)
+        });
+        let mut applied = Applied::default();
+        for desired in &children.desired {
+            match self.child(desired, &children.owner, cluster).await {
+                Ok(Ok(change)) => applied.changes.extend(change),
+                Ok(Err(failure)) => applied.fail(&desired.id, failure),
+                Err(fenced) => return Err(fenced),
+            }
+        }
+        self.prune(children, cluster, &mut applied).await?;
+        Ok(applied)
+    }
+
+    async fn child(
+        &self,
+        desired: &Desired,
+        owner: &Owner,
+        cluster: &Cluster,
+    ) -> Result<Result<Option<Change>, Failure>, Fenced> {
+        match cluster.unreadable.get(desired.id.kind.as_str()) {
+            Some(Unreadable::NotInstalled) => return Ok(Err(Failure::NotInstalled)),
+            Some(Unreadable::Forbidden) => {
+                let resource = desired.id.kind.plural();
+                return Ok(Err(Failure::Forbidden(format!("the operator may not list {resource}"))));
+            }
+            None => {}
+        }
+        match self.try_child(desired, owner, cluster).await {
+            Ok(change) => Ok(Ok(change)),
+            Err(Trouble::Known(failure)) => Ok(Err(failure)),
+            Err(Trouble::Call(ApplyError::Fenced(fenced))) => Err(fenced),
+            Err(Trouble::Call(error)) => {
+                self.memory().forget(&desired.id);
+                Ok(Err(failure(error)))
+            }
+        }
+    }
+
+    async fn try_child(&self, desired: &Desired, owner: &Owner, cluster: &Cluster) -> Result<Option<Change>, Trouble> {
+        let id = &desired.id;
+        let known = self.memory().newest(id, cluster.children.get(id));
+        let live = match known {
+            Some(live) => Some(live),
+            // Not among ours: nobody may hold the name.
+            None => self.get(id).await?.map(Arc::new),
+        };
+        let (force, change) = match decide(desired, live.as_deref(), owner) {
+            Step::Leave => return Ok(None),
+            Step::Wait => return Err(Trouble::Known(Failure::Terminating)),
+            Step::Foreign(holder) => return Err(Trouble::Known(Failure::Foreign(holder))),
+            Step::Create => (Force::No, Change::Created(id.clone())),
+            Step::Apply(Why::Changed) => (Force::Yes, Change::Updated(id.clone())),
+            Step::Apply(Why::Adopted) => (Force::Yes, Change::Adopted(id.clone())),
+            Step::Apply(Why::Edited(fields)) => {
+                let fields = self.memory().really_edited(id, &desired.object, fields);
+                if fields.is_empty() {
+                    return Ok(None);
+                }
+                if self.memory().may_put_back(id, Instant::now()).is_err() {
+                    return Err(Trouble::Known(Failure::Contested(fields)));
+                }
+                (Force::Yes, Change::PutBack(id.clone(), fields))
+            }
+        };
+        let answer = self.apply(desired, force).await?;
+        let differing = differs(&desired.object, &answer);
+        self.memory().wrote(id, &desired.object, answer, differing);
+        Ok(Some(change))
+    }
+
+    async fn prune(&self, children: &Children, cluster: &Cluster, applied: &mut Applied) -> Result<(), Fenced> {
+        let wanted: BTreeSet<&ChildId> = children.desired.iter().map(|desired| &desired.id).collect();
+        for (id, live) in &cluster.children {
+            let holds_data = matches!(id.kind, ChildKind::Secret | ChildKind::PersistentVolumeClaim);
+            if holds_data || wanted.contains(id) || children.kept.contains(id) || !is_ours(live, &children.owner) {
+                continue;
+            }
+            if id.key.namespace != children.owner.key.namespace
+                || text(live, &["metadata", "deletionTimestamp"]).is_some()
+            {
+                continue;
+            }
+            // Deleted a moment ago; the watch does not show it yet.
+            let Some(newest) = self.memory().newest(id, Some(live)) else {
+                continue;
+            };
+            let Some(uid) = text(&newest, &["metadata", "uid"]) else {
+                continue;
+            };
+            match self.delete(id, uid).await {
+                Ok(()) => applied.changes.push(Change::Deleted(id.clone())),
+                Err(ApplyError::Fenced(fenced)) => return Err(fenced),
+                Err(error) => applied.fail(id, failure(error)),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Why a child could not be made as desired.
+enum Trouble {
+    Known(Failure),
+    Call(ApplyError),
+}
+
+impl From<ApplyError> for Trouble {
+    fn from(error: ApplyError) -> Self {
+        Self::Call(error)
+    }
+}
+
+fn failure(error: ApplyError) -> Failure {
+    match error {
+        ApplyError::Forbidden(message) => Failure::Forbidden(message),
+        ApplyError::Invalid(message) => Failure::Invalid(message),
+        ApplyError::Unavailable(source) => Failure::Unavailable(source.to_string()),
+        error @ (ApplyError::Fenced(_)
+        | ApplyError::Deadline
+        | ApplyError::NotFound(_)
+        | ApplyError::Conflict(_)
+        | ApplyError::AlreadyExists(_)
+        | ApplyError::Request(_)) => Failure::Unavailable(error.to_string()),
+    }
+}
+
+/// The first few of a list, for people.
+pub(crate) fn some(fields: &[String]) -> String {
+    const SHOWN: usize = 5;
+    let shown: Vec<&str> = fields.iter().take(SHOWN).map(String::as_str).collect();
+    let more = fields.len().saturating_sub(SHOWN);
+    if more == 0 {
+        shown.join(", ")
+    } else {
+        format!("{} and {more} more", shown.join(", "))
+    }
+}
