@@ -8,6 +8,7 @@ pub mod decide;
 pub mod differ;
 mod fence;
 mod memory;
+pub mod secret;
 
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, PoisonError};

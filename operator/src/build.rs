@@ -4,6 +4,9 @@
 //! writing the difference is `apply`'s. Every object says whose it is, so that it is found again after a restore that
 //! lost owner references and UIDs.
 
+pub mod artefact;
+pub mod peers;
+
 use std::collections::BTreeMap;
 
 use crds::manifests::Kind;

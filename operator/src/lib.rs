@@ -11,6 +11,7 @@ pub mod mint;
 pub mod pki;
 pub mod publish;
 pub mod resolve;
+pub mod run;
 pub mod table;
 pub mod validate;
 pub mod world;

@@ -17,9 +17,10 @@ use rcgen::{
     KeyUsagePurpose, SanType,
 };
 use snapshot::{Fleet, Hash, OPERATOR_NAME, OPERATOR_URI};
+use x509_parser::extensions::ParsedExtension;
 
 pub use folder::{FolderError, write_folder};
-pub use renewal::{AuthorityState, CertificateState, Due, Peers, Renewed, Side, Standing, due};
+pub use renewal::{AuthorityState, CertificateState, Due, Peers, Renewed, Side, Standing, Succession, due};
 
 /// How long an authority lives.
 const AUTHORITY_LIFETIME: Duration = Duration::from_hours(10 * 365 * 24);
@@ -117,6 +118,29 @@ impl Authority {
         Secret::new(self.key.serialize_pem())
     }
 
+    /// Whether it issued this certificate, judged by the identifier of its key.
+    pub fn issued(&self, leaf: &Leaf) -> bool {
+        let own = with_certificate(&self.certificate_pem, |certificate| {
+            certificate
+                .extensions()
+                .iter()
+                .find_map(|extension| match extension.parsed_extension() {
+                    ParsedExtension::SubjectKeyIdentifier(id) => Some(id.0.to_vec()),
+                    _ => None,
+                })
+        });
+        let issuer = with_certificate(&leaf.certificate_pem, |certificate| {
+            certificate
+                .extensions()
+                .iter()
+                .find_map(|extension| match extension.parsed_extension() {
+                    ParsedExtension::AuthorityKeyIdentifier(id) => id.key_identifier.as_ref().map(|id| id.0.to_vec()),
+                    _ => None,
+                })
+        });
+        matches!((own, issuer), (Ok(Some(own)), Ok(Some(issuer))) if own == issuer)
+    }
+
     /// A certificate for the servers of `fleet`.
     pub fn issue_server(&self, fleet: &Fleet, now: Timestamp) -> Result<Leaf, PkiError> {
         let names = vec![SanType::URI(Ia5String::try_from(fleet.uri())?)];
@@ -180,7 +204,35 @@ fn validity(params: &mut CertificateParams, now: Timestamp, lifetime: Duration) 
     params.not_after = now + lifetime;
 }
 
+/// What `read` makes of the first certificate of a PEM text.
+fn with_certificate<T>(
+    pem: &str,
+    read: impl FnOnce(&x509_parser::certificate::X509Certificate<'_>) -> T,
+) -> Result<T, PkiError> {
+    let (_, pem) = x509_parser::pem::parse_x509_pem(pem.as_bytes()).map_err(|_| PkiError::Read)?;
+    let certificate = pem.parse_x509().map_err(|_| PkiError::Read)?;
+    Ok(read(&certificate))
+}
+
 impl Leaf {
+    /// The certificate that was kept as these two texts, due for renewal after two thirds of its life.
+    pub fn from_pem(certificate_pem: &str, key_pem: &Secret<String>) -> Result<Self, PkiError> {
+        let key = KeyPair::from_pem(key_pem.expose()).map_err(|_| PkiError::Read)?;
+        let (begins, ends, fits) = with_certificate(certificate_pem, |certificate| {
+            let validity = certificate.validity();
+            let fits = certificate.public_key().subject_public_key.data == key.public_key_raw();
+            (validity.not_before.timestamp(), validity.not_after.timestamp(), fits)
+        })?;
+        if !fits {
+            return Err(PkiError::Read);
+        }
+        Ok(Self {
+            certificate_pem: certificate_pem.to_owned(),
+            key_pem: key_pem.clone(),
+            renew_at: Timestamp::from_unix_seconds(begins + ends.saturating_sub(begins) / 3 * 2),
+        })
+    }
+
     /// The files of a peer directory: `tls.crt`, `tls.key`, and `ca.crt` with what the peer shall trust.
     pub fn files(&self, bundle: &str) -> Vec<(String, Vec<u8>)> {
         vec![
@@ -199,6 +251,16 @@ pub struct Rotation {
 }
 
 impl Rotation {
+    /// The authority that is to be replaced, or the only one.
+    pub fn current(&self) -> &Authority {
+        &self.current
+    }
+
+    /// Its successor.
+    pub fn next(&self) -> Option<&Authority> {
+        self.next.as_ref()
+    }
+
     /// The only authority.
     pub fn new(current: Authority) -> Self {
         Self { current, next: None }

@@ -11,7 +11,7 @@ mod session;
 mod tls;
 mod token;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -31,7 +31,7 @@ use tonic::{Request, Response, Status, Streaming};
 pub use acks::{Acks, FleetAcks, PodAck, Source};
 pub use folder::{ArtefactFolderError, read_artefact, write_artefact};
 pub use tls::{Peer, TlsError};
-pub use token::{Bearer, PublicKey, TokenError, TokenSigner, TokenVerifier};
+pub use token::{Bearer, PublicKey, TokenError, TokenIssuer, TokenSigner, TokenVerifier};
 
 /// Times and limits of the stream.
 #[derive(Clone, Debug)]
@@ -46,6 +46,8 @@ pub struct Limits {
     pub age: Duration,
     /// How long a peer that was asked to go may stay.
     pub farewell: Duration,
+    /// How long a pod or a signing key that is not known yet is waited for: a watch lags a moment.
+    pub acquaintance: Duration,
     /// Streams of one fleet.
     pub streams_per_fleet: usize,
     /// Connections altogether, including those in their handshake.
@@ -60,6 +62,7 @@ impl Default for Limits {
             patience: Duration::from_secs(30),
             age: Duration::from_hours(1),
             farewell: Duration::from_secs(5),
+            acquaintance: Duration::from_secs(2),
             streams_per_fleet: 256,
             connections: 4096,
         }
@@ -74,6 +77,9 @@ pub struct FleetFeed {
     /// The authorities that sign this fleet's servers, and no other's.
     pub authorities: Vec<CertificateDer<'static>>,
 }
+
+/// The pods of each fleet: names by UID.
+pub type Roster = BTreeMap<Fleet, BTreeMap<String, String>>;
 
 /// Counts of what happened since the start.
 #[derive(Debug, Default)]
@@ -106,30 +112,42 @@ struct Shared {
     identity: tls::Identity,
     trust: tls::FleetTrust,
     tokens: TokenVerifier,
-    feeds: Mutex<HashMap<Fleet, watch::Receiver<Option<Arc<Artefact>>>>>,
+    /// `None` where every bearer of a good token is served.
+    roster: watch::Sender<Option<Arc<Roster>>>,
+    feeds: Mutex<HashMap<Fleet, Feed>>,
     acks: watch::Sender<Arc<Acks>>,
     counters: Counters,
     drain: CancellationToken,
     tasks: TaskTracker,
 }
 
+/// What streams of a fleet follow.
+#[derive(Clone, Debug)]
+struct Feed {
+    artefact: watch::Receiver<Option<Arc<Artefact>>>,
+    /// Ends them.
+    removed: CancellationToken,
+}
+
 impl Publisher {
-    /// A publisher that shows the certificate `identity` and accepts pod tokens that `tokens` accepts.
-    pub fn new(limits: Limits, identity: &crate::pki::Leaf, tokens: TokenVerifier) -> Result<Self, TlsError> {
+    /// A publisher that accepts pod tokens that `tokens` accepts. It refuses every handshake until it has an identity:
+    /// [`Publisher::set_identity`].
+    pub fn new(limits: Limits, tokens: TokenVerifier) -> Self {
         let shared = Shared {
             limits,
-            identity: tls::Identity::new(identity)?,
+            identity: tls::Identity::default(),
             trust: tls::FleetTrust::default(),
             tokens,
+            roster: watch::Sender::default(),
             feeds: Mutex::default(),
             acks: watch::Sender::default(),
             counters: Counters::default(),
             drain: CancellationToken::new(),
             tasks: TaskTracker::new(),
         };
-        Ok(Self {
+        Self {
             shared: Arc::new(shared),
-        })
+        }
     }
 
     /// Shows another certificate from the next handshake on. Open streams continue.
@@ -142,14 +160,30 @@ impl Publisher {
     pub fn set_fleet(&self, fleet: &Fleet, feed: FleetFeed) -> Result<(), TlsError> {
         let FleetFeed { artefact, authorities } = feed;
         self.shared.trust.set(fleet, &authorities)?;
-        self.feeds().insert(fleet.clone(), artefact);
+        let mut feeds = self.feeds();
+        let removed = feeds.get(fleet).map(|feed| feed.removed.clone()).unwrap_or_default();
+        feeds.insert(fleet.clone(), Feed { artefact, removed });
         Ok(())
     }
 
-    /// Serves a fleet no longer: its servers are refused, and what they answered is forgotten.
+    /// Serves only these pods from now on, whatever tokens there are. A pod that is not among them is asked to dial
+    /// again later.
+    pub fn set_roster(&self, roster: Roster) {
+        self.shared.roster.send_if_modified(|present| {
+            let is_new = present.as_deref() != Some(&roster);
+            if is_new {
+                *present = Some(Arc::new(roster));
+            }
+            is_new
+        });
+    }
+
+    /// Serves a fleet no longer: its streams end, its servers are refused, and what they answered is forgotten.
     pub fn remove_fleet(&self, fleet: &Fleet) {
         self.shared.trust.remove(fleet);
-        self.feeds().remove(fleet);
+        if let Some(feed) = self.feeds().remove(fleet) {
+            feed.removed.cancel();
+        }
         self.shared.acks.send_modify(|acks| {
             Arc::make_mut(acks).fleets.remove(fleet);
         });
@@ -196,15 +230,28 @@ impl Publisher {
             .await
     }
 
-    fn feeds(&self) -> std::sync::MutexGuard<'_, HashMap<Fleet, watch::Receiver<Option<Arc<Artefact>>>>> {
+    fn feeds(&self) -> std::sync::MutexGuard<'_, HashMap<Fleet, Feed>> {
         self.shared.feeds.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Shared {
-    fn feed(&self, fleet: &Fleet) -> Option<watch::Receiver<Option<Arc<Artefact>>>> {
+    fn feed(&self, fleet: &Fleet) -> Option<Feed> {
         let feeds = self.feeds.lock().unwrap_or_else(PoisonError::into_inner);
         feeds.get(fleet).cloned()
+    }
+
+    /// Whether the bearer is a pod of the fleet. One that is not listed yet is waited for.
+    async fn is_listed(&self, fleet: &Fleet, bearer: &Bearer) -> bool {
+        let is_listed = |roster: &Option<Arc<Roster>>| {
+            let pods = |roster: &Arc<Roster>| roster.get(fleet).and_then(|pods| pods.get(&bearer.uid)).cloned();
+            roster
+                .as_ref()
+                .is_none_or(|roster| pods(roster).as_ref() == Some(&bearer.pod))
+        };
+        let mut roster = self.roster.subscribe();
+        let listed = tokio::time::timeout(self.limits.acquaintance, roster.wait_for(is_listed)).await;
+        matches!(listed, Ok(Ok(_)))
     }
 
     fn count(counter: &AtomicU64, by: u64) {

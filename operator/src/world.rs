@@ -110,7 +110,8 @@ pub struct SecretObject {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Cluster {
     /// Objects with our label that exist, as the API server shows them, without `metadata.managedFields`. Secrets are
-    /// among them by metadata only; their content is in [`World::secrets`].
+    /// among them by metadata only; their content is in [`World::secrets`], of the same observation: what is written
+    /// with the `resourceVersion` from here replaces the content there.
     pub children: BTreeMap<ChildId, Arc<Value>>,
     /// Names that desired children need and that objects without our label hold.
     pub foreign: BTreeSet<ChildId>,

@@ -141,11 +141,17 @@ impl Artefact {
         self.shards.get(&number)
     }
 
+    /// Number, file name and content of each shard.
+    pub fn shard_files(&self) -> impl Iterator<Item = (u8, String, &[u8])> {
+        let shards = self.shards.iter();
+        shards.map(|(number, stored)| (*number, shard_file(*number, stored.hash), stored.file.as_slice()))
+    }
+
     /// The files, by name: shards first, the manifest last, which is the order to write them in.
     pub fn to_files(&self) -> Vec<(String, Vec<u8>)> {
-        let shards = self.shards.iter();
-        let mut files: Vec<_> = shards
-            .map(|(number, stored)| (shard_file(*number, stored.hash), stored.file.clone()))
+        let mut files: Vec<_> = self
+            .shard_files()
+            .map(|(_, name, file)| (name, file.to_vec()))
             .collect();
         files.push((MANIFEST_FILE.to_owned(), self.manifest.encode()));
         files

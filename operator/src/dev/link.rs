@@ -41,7 +41,8 @@ impl Link {
         }
         let peers = Peers::generate(&fleet, servers.iter().map(|server| server.uid.clone()), now())?;
         let tokens = TokenSigner::generate("nauthera-operator dev", "nauthera-operator").map_err(|_| DevError::Key)?;
-        let publisher = Publisher::new(Limits::default(), peers.operator(), tokens.verifier())?;
+        let publisher = Publisher::new(Limits::default(), tokens.verifier());
+        publisher.set_identity(peers.operator())?;
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let operator = listener.local_addr()?;
         let (artefact, _) = channel::channel(core.artefact(key).cloned().map(Arc::new));

@@ -151,11 +151,12 @@ pub struct Peers {
 
 /// An authority, its successor, and since when.
 #[derive(Debug)]
-struct Succession {
-    name: String,
-    rotation: Rotation,
-    announced: Option<Timestamp>,
-    issued: Option<Timestamp>,
+pub struct Succession {
+    pub(crate) rotation: Rotation,
+    /// When the successor was announced, if there is one.
+    pub(crate) announced: Option<Timestamp>,
+    /// When the last certificate was issued by the successor, or allowed to be.
+    pub(crate) issued: Option<Timestamp>,
 }
 
 #[derive(Debug)]
@@ -184,8 +185,8 @@ impl Peers {
         servers: impl IntoIterator<Item = String>,
         now: Timestamp,
     ) -> Result<Self, PkiError> {
-        let operators = Succession::new("nauthera operators".to_owned(), now)?;
-        let authority = Succession::new(fleet.to_string(), now)?;
+        let operators = Succession::new("nauthera operators", now)?;
+        let authority = Succession::new(&fleet.to_string(), now)?;
         let operator = Held::first(operators.rotation.current.issue_operator(now)?);
         let mut leaves = BTreeMap::new();
         for server in servers {
@@ -229,10 +230,7 @@ impl Peers {
         for due in due(now, &self.standing(reported)) {
             match due {
                 Due::Announce(side) => {
-                    let succession = self.side(side);
-                    let next = Authority::generate(&succession.name, now)?;
-                    succession.rotation.announce(next);
-                    succession.announced = Some(now);
+                    self.side(side).announce(now)?;
                     renewed.trust(side);
                 }
                 Due::Operator { from_next } => {
@@ -293,16 +291,17 @@ impl Renewed {
 }
 
 impl Succession {
-    fn new(name: String, now: Timestamp) -> Result<Self, PkiError> {
+    /// A new authority without a successor.
+    pub fn new(name: &str, now: Timestamp) -> Result<Self, PkiError> {
         Ok(Self {
-            rotation: Rotation::new(Authority::generate(&name, now)?),
-            name,
+            rotation: Rotation::new(Authority::generate(name, now)?),
             announced: None,
             issued: None,
         })
     }
 
-    fn state(&self) -> AuthorityState {
+    /// How it stands, for [`due`].
+    pub fn state(&self) -> AuthorityState {
         AuthorityState {
             replace_at: self.rotation.current.replace_at(),
             announced: self.announced,
@@ -310,18 +309,37 @@ impl Succession {
         }
     }
 
-    fn issuer(&self, from_next: bool) -> &Authority {
+    /// Both authorities' certificates: what peers have to trust, PEM.
+    pub fn bundle(&self) -> String {
+        self.rotation.bundle()
+    }
+
+    /// The authority that issues: the successor if `from_next`, as long as there is one.
+    pub fn issuer(&self, from_next: bool) -> &Authority {
         let next = self.rotation.next.as_ref().filter(|_| from_next);
         next.unwrap_or(&self.rotation.current)
     }
 
-    fn note(&mut self, from_next: bool, now: Timestamp) {
+    /// Whether the successor issued this certificate.
+    pub fn is_from_next(&self, leaf: &Leaf) -> bool {
+        let next = self.rotation.next.as_ref();
+        next.is_some_and(|next| next.issued(leaf))
+    }
+
+    pub(crate) fn announce(&mut self, now: Timestamp) -> Result<(), PkiError> {
+        let next = Authority::generate(&self.rotation.current.name, now)?;
+        self.rotation.announce(next);
+        self.announced = Some(now);
+        Ok(())
+    }
+
+    pub(crate) fn note(&mut self, from_next: bool, now: Timestamp) {
         if from_next {
             self.issued = Some(now);
         }
     }
 
-    fn complete(&mut self) {
+    pub(crate) fn complete(&mut self) {
         self.rotation.complete();
         self.announced = None;
         self.issued = None;

@@ -11,6 +11,7 @@ use snapshot::{Acknowledgement, Artefact, Hash, Refusal, ResourceId};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
 
 use super::acks::{PodAck, Source};
@@ -24,7 +25,6 @@ const REJECTIONS: usize = 20_000;
 const TEXT: usize = 512;
 
 type Outgoing = mpsc::Sender<Result<FromOperator, Status>>;
-type Feed = watch::Receiver<Option<Arc<Artefact>>>;
 
 /// Why a session ends.
 #[derive(Debug)]
@@ -65,7 +65,8 @@ pub(super) fn start(
         peer,
         outgoing,
         incoming,
-        feed,
+        feed: feed.artefact,
+        removed: feed.removed,
         shared: Arc::clone(shared),
     };
     shared.tasks.spawn(session.run());
@@ -77,7 +78,8 @@ struct Session {
     peer: Peer,
     outgoing: Outgoing,
     incoming: Streaming<FromServer>,
-    feed: Feed,
+    feed: watch::Receiver<Option<Arc<Artefact>>>,
+    removed: CancellationToken,
     shared: Arc<Shared>,
 }
 
@@ -146,15 +148,20 @@ impl Session {
         else {
             return Err(refused("the first message must be hello"));
         };
-        let bearer = self
+        let verifying = self
             .shared
             .tokens
-            .verify(&hello.token, now())
+            .verify_patiently(&hello.token, now(), self.shared.limits.acquaintance);
+        let bearer = verifying
+            .await
             .map_err(|error| End::Refused(Status::unauthenticated(error.to_string())))?;
         if !bearer.serves(&self.peer.fleet) {
             return Err(End::Refused(Status::permission_denied(
                 "token names another fleet than the certificate",
             )));
+        }
+        if !self.shared.is_listed(&self.peer.fleet, &bearer).await {
+            return Err(End::Refused(Status::unavailable("pod is not known here yet")));
         }
         if !(hello.protocol_min..=hello.protocol_max).contains(&proto::PROTOCOL) {
             return Err(refused("no common protocol"));
@@ -191,6 +198,9 @@ impl Session {
             let answer_due = greeted.outstanding.as_ref().map(|(_, until)| *until);
             let step = tokio::select! {
                 () = self.peer.cut.cancelled() => return End::Closed,
+                () = self.removed.cancelled() => {
+                    return End::Refused(Status::unavailable("fleet is no longer served here"));
+                }
                 () = self.shared.drain.cancelled(), if leaves_at.is_none() => {
                     leaves_at = Some(Instant::now() + limits.farewell);
                     self.go_away("operator stops").await
@@ -214,6 +224,7 @@ impl Session {
                 }
                 changed = self.feed.changed(), if greeted.outstanding.is_none() => match changed {
                     Ok(()) => self.update(greeted).await,
+                    // Nobody will ever commit anything again.
                     Err(_) => return End::Refused(Status::unavailable("fleet is no longer served here")),
                 },
             };
@@ -304,6 +315,9 @@ impl Session {
     }
 
     fn report(&self, greeted: &Greeted) {
+        if self.removed.is_cancelled() {
+            return;
+        }
         self.shared.acks.send_modify(|acks| {
             let fleet = Arc::make_mut(acks).fleets.entry(self.peer.fleet.clone()).or_default();
             fleet.put(&greeted.bearer.uid, greeted.ack.clone(), now());

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject as _;
@@ -51,21 +51,15 @@ pub enum TlsError {
     NoAuthority,
 }
 
-/// The certificate that is shown to servers.
-#[derive(Debug)]
+/// The certificate that is shown to servers; none at first.
+#[derive(Debug, Default)]
 pub(super) struct Identity {
-    current: ArcSwap<CertifiedKey>,
+    current: ArcSwapOption<CertifiedKey>,
 }
 
 impl Identity {
-    pub(super) fn new(leaf: &Leaf) -> Result<Self, TlsError> {
-        Ok(Self {
-            current: ArcSwap::from_pointee(certified(leaf)?),
-        })
-    }
-
     pub(super) fn set(&self, leaf: &Leaf) -> Result<(), TlsError> {
-        self.current.store(Arc::new(certified(leaf)?));
+        self.current.store(Some(Arc::new(certified(leaf)?)));
         Ok(())
     }
 }
@@ -83,7 +77,7 @@ struct Resolver(Arc<Shared>);
 
 impl ResolvesServerCert for Resolver {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(self.0.identity.current.load_full())
+        self.0.identity.current.load_full()
     }
 }
 

@@ -3,6 +3,7 @@
 //! In a cluster its API server signs them and its JWKS verifies them; under `dev` the operator plays the cluster and
 //! signs them itself with [`TokenSigner`]. Only ES256 and RS256 are taken, each with the key it belongs to.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lc_rs::rand::SystemRandom;
@@ -15,6 +16,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use oidc::Timestamp;
 use serde::{Deserialize, Serialize};
 use snapshot::{Fleet, Hash};
+use tokio::sync::{Notify, watch};
 
 /// Larger tokens are not looked at.
 const TOKEN_BYTES: usize = 16 * 1024;
@@ -76,15 +78,21 @@ pub enum PublicKey {
     },
 }
 
-/// Verifies tokens of one issuer for one audience.
-#[derive(Clone, Debug)]
-pub struct TokenVerifier {
-    /// What `iss` must be.
-    pub issuer: String,
-    /// What `aud` must contain.
-    pub audience: String,
+/// An issuer of tokens and its keys.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TokenIssuer {
+    /// What `iss` must be. Empty before the issuer is known: then no token is taken.
+    pub name: String,
     /// Keys by `kid`.
     pub keys: Vec<(String, PublicKey)>,
+}
+
+/// Verifies tokens of one issuer for one audience. Clones share the issuer, which may change at any time.
+#[derive(Clone, Debug)]
+pub struct TokenVerifier {
+    audience: String,
+    issuer: watch::Sender<Arc<TokenIssuer>>,
+    unknown_key: Arc<Notify>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -117,7 +125,86 @@ struct Object {
     uid: String,
 }
 
+impl PublicKey {
+    /// The key that a JWK is (RFC 7517 §4): RSA, or EC on P-256; `None` for another one.
+    pub fn from_jwk(jwk: &serde_json::Value) -> Option<Self> {
+        let text = |name: &str| jwk.get(name).and_then(serde_json::Value::as_str);
+        let bytes = |name: &str| BASE64.decode(text(name)?).ok();
+        match (text("kty")?, text("crv")) {
+            ("RSA", _) => Some(Self::Rs256 {
+                modulus: bytes("n")?,
+                exponent: bytes("e")?,
+            }),
+            ("EC", Some("P-256")) => {
+                let (x, y) = (bytes("x")?, bytes("y")?);
+                let point = [&[4], x.as_slice(), y.as_slice()].concat();
+                (x.len() == 32 && y.len() == 32).then_some(Self::Es256(point))
+            }
+            _ => None,
+        }
+    }
+}
+
+impl TokenIssuer {
+    /// The issuer of that name with the keys of a JWK set (RFC 7517 §5). Keys of other kinds, and keys without an id,
+    /// are left out.
+    pub fn from_jwks(name: &str, jwks: &serde_json::Value) -> Self {
+        let keys = jwks.get("keys").and_then(serde_json::Value::as_array);
+        let key = |jwk: &serde_json::Value| Some((jwk.get("kid")?.as_str()?.to_owned(), PublicKey::from_jwk(jwk)?));
+        Self {
+            name: name.to_owned(),
+            keys: keys.into_iter().flatten().filter_map(key).collect(),
+        }
+    }
+}
+
 impl TokenVerifier {
+    /// Takes tokens of `issuer` for `audience`.
+    pub fn new(audience: &str, issuer: TokenIssuer) -> Self {
+        Self {
+            audience: audience.to_owned(),
+            issuer: watch::Sender::new(Arc::new(issuer)),
+            unknown_key: Arc::default(),
+        }
+    }
+
+    /// Takes tokens of this issuer from now on.
+    pub fn set_issuer(&self, issuer: TokenIssuer) {
+        self.issuer.send_if_modified(|present| {
+            let is_new = **present != issuer;
+            if is_new {
+                *present = Arc::new(issuer);
+            }
+            is_new
+        });
+    }
+
+    /// Returns when a token named a key that is not known: the issuer may have a new one.
+    pub async fn key_is_missing(&self) {
+        self.unknown_key.notified().await;
+    }
+
+    /// Like [`TokenVerifier::verify`], but a key that is not known is asked for and waited for up to `patience`.
+    pub async fn verify_patiently(
+        &self,
+        token: &str,
+        now: Timestamp,
+        patience: Duration,
+    ) -> Result<Bearer, TokenError> {
+        let mut changes = self.issuer.subscribe();
+        let deadline = tokio::time::Instant::now() + patience;
+        loop {
+            let verified = self.verify(token, now);
+            if verified != Err(TokenError::UnknownKey) {
+                return verified;
+            }
+            self.unknown_key.notify_one();
+            if !matches!(tokio::time::timeout_at(deadline, changes.changed()).await, Ok(Ok(()))) {
+                return verified;
+            }
+        }
+    }
+
     /// Who bears `token` at the time `now`.
     pub fn verify(&self, token: &str, now: Timestamp) -> Result<Bearer, TokenError> {
         if token.len() > TOKEN_BYTES {
@@ -127,10 +214,11 @@ impl TokenVerifier {
         let (header, claims) = message.split_once('.').ok_or(TokenError::Malformed)?;
         let header: Header = parse(header)?;
         let signature = BASE64.decode(signature).map_err(|_| TokenError::Malformed)?;
-        self.check_signature(&header, message.as_bytes(), &signature)?;
+        let issuer = Arc::clone(&self.issuer.borrow());
+        check_signature(&issuer, &header, message.as_bytes(), &signature)?;
 
         let claims: Claims = parse(claims)?;
-        if claims.iss != self.issuer || !claims.aud.contains(&self.audience) {
+        if claims.iss != issuer.name || !claims.aud.contains(&self.audience) {
             return Err(TokenError::WrongAudience);
         }
         let expires = Timestamp::from_unix_seconds(claims.exp).after(LEEWAY);
@@ -153,22 +241,23 @@ impl TokenVerifier {
             uid: pod.uid,
         })
     }
+}
 
-    fn check_signature(&self, header: &Header, message: &[u8], signature: &[u8]) -> Result<(), TokenError> {
-        let key = self.keys.iter().find(|(kid, _)| *kid == header.kid).map(|(_, key)| key);
-        let verified = match (header.alg.as_str(), key) {
-            ("ES256", Some(PublicKey::Es256(point))) => {
-                UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point).verify(message, signature)
-            }
-            ("RS256", Some(PublicKey::Rs256 { modulus, exponent })) => RsaPublicKeyComponents {
-                n: modulus,
-                e: exponent,
-            }
-            .verify(&RSA_PKCS1_2048_8192_SHA256, message, signature),
-            _ => return Err(TokenError::UnknownKey),
-        };
-        verified.map_err(|_| TokenError::WrongSignature)
-    }
+fn check_signature(issuer: &TokenIssuer, header: &Header, message: &[u8], signature: &[u8]) -> Result<(), TokenError> {
+    let mut keys = issuer.keys.iter();
+    let key = keys.find(|(kid, _)| *kid == header.kid).map(|(_, key)| key);
+    let verified = match (header.alg.as_str(), key) {
+        ("ES256", Some(PublicKey::Es256(point))) => {
+            UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point).verify(message, signature)
+        }
+        ("RS256", Some(PublicKey::Rs256 { modulus, exponent })) => RsaPublicKeyComponents {
+            n: modulus,
+            e: exponent,
+        }
+        .verify(&RSA_PKCS1_2048_8192_SHA256, message, signature),
+        _ => return Err(TokenError::UnknownKey),
+    };
+    verified.map_err(|_| TokenError::WrongSignature)
 }
 
 fn parse<T: serde::de::DeserializeOwned>(part: &str) -> Result<T, TokenError> {
@@ -199,14 +288,12 @@ impl TokenSigner {
 
     /// What verifies its tokens.
     pub fn verifier(&self) -> TokenVerifier {
-        TokenVerifier {
-            issuer: self.issuer.clone(),
-            audience: self.audience.clone(),
-            keys: vec![(
-                self.kid.clone(),
-                PublicKey::Es256(self.key.public_key().as_ref().to_vec()),
-            )],
-        }
+        let key = PublicKey::Es256(self.key.public_key().as_ref().to_vec());
+        let issuer = TokenIssuer {
+            name: self.issuer.clone(),
+            keys: vec![(self.kid.clone(), key)],
+        };
+        TokenVerifier::new(&self.audience, issuer)
     }
 
     /// A token for `bearer`, valid from `now` for `lifetime`.
@@ -280,12 +367,15 @@ mod tests {
         assert_eq!(verifier.verify(&token, late), Err(TokenError::Expired));
         assert_eq!(verifier.verify(&token, NOW.before(HOUR)), Err(TokenError::Expired));
 
-        let mut other = verifier.clone();
-        other.audience = "api".to_owned();
+        let issuer = verifier.issuer.borrow().as_ref().clone();
+        let other = TokenVerifier::new("api", issuer.clone());
         assert_eq!(other.verify(&token, NOW), Err(TokenError::WrongAudience));
-        let mut other = verifier.clone();
-        other.issuer = "https://elsewhere".to_owned();
-        assert_eq!(other.verify(&token, NOW), Err(TokenError::WrongAudience));
+        verifier.set_issuer(TokenIssuer {
+            name: "https://elsewhere".to_owned(),
+            ..issuer.clone()
+        });
+        assert_eq!(verifier.verify(&token, NOW), Err(TokenError::WrongAudience));
+        verifier.set_issuer(issuer);
 
         let stranger = TokenSigner::generate("https://cluster", "nauthera-operator").unwrap();
         let forged = stranger.sign(&bearer(), NOW, HOUR).unwrap();

@@ -28,11 +28,11 @@ use tonic::transport::Endpoint;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-fn now() -> Timestamp {
+pub(crate) fn now() -> Timestamp {
     Timestamp::from_unix_millis(jiff::Timestamp::now().as_millisecond())
 }
 
-fn client(client_id: &str, display_name: &str) -> Resource {
+pub(crate) fn client(client_id: &str, display_name: &str) -> Resource {
     let minute = Duration::from_mins(1);
     Resource::Client(Client {
         realm: RealmId::of_issuer("https://login.example.com"),
@@ -101,7 +101,8 @@ impl World {
         let operators = Authority::generate("operators", now()).unwrap();
         let signer = TokenSigner::generate("https://cluster", "nauthera-operator").unwrap();
         let identity = operators.issue_operator(now()).unwrap();
-        let publisher = Publisher::new(limits, &identity, signer.verifier()).unwrap();
+        let publisher = Publisher::new(limits, signer.verifier());
+        publisher.set_identity(&identity).unwrap();
         let artefact = watch::Sender::new(Some(commit(None, &fleet, desired)));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

@@ -79,7 +79,8 @@ impl Operator {
             farewell: Duration::from_secs(1),
             ..Limits::default()
         };
-        let publisher = Publisher::new(limits, peers.operator(), tokens.verifier()).unwrap();
+        let publisher = Publisher::new(limits, tokens.verifier());
+        publisher.set_identity(peers.operator()).unwrap();
         let (sender, artefact) = watch::channel(None);
         let authorities = peers.authorities().unwrap();
         publisher.set_fleet(fleet, FleetFeed { artefact, authorities }).unwrap();

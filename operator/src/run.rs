@@ -1,0 +1,3 @@
+//! `run`: the operator in a cluster.
+
+pub mod delivery;
