@@ -5,9 +5,15 @@
 //! ends with the value that owns it, also when the test process is killed. `e2e/tools/test` builds or
 //! installs the parts and names them in the environment; one that is missing fails the test.
 
+pub mod audit;
 pub mod control_plane;
 pub mod dev;
+pub mod kstatus;
+pub mod leaks;
 pub mod parts;
 pub mod postgres;
 pub mod process;
 pub mod relying_party;
+mod scenario;
+
+pub use scenario::{Scenario, scenario};

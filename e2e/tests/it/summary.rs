@@ -21,7 +21,17 @@ test result: ok. 0 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; fini
 /// Runs the summary over what a cargo printed, in a checkout with these crates that have
 /// integration tests; returns whether it called the run good, and what it said.
 fn summarised(printed: &str, code: u8, crates: &[&str]) -> Result<(bool, String)> {
+    summarised_beside(printed, code, crates, &[])
+}
+
+/// The same, with files that the tests left behind.
+fn summarised_beside(printed: &str, code: u8, crates: &[&str], files: &[(&str, &str)]) -> Result<(bool, String)> {
     let folder = tempfile::tempdir()?;
+    for (name, text) in files {
+        let path = folder.path().join(name);
+        std::fs::create_dir_all(path.parent().context("a folder")?)?;
+        std::fs::write(path, text)?;
+    }
     for name in crates {
         let tests = folder.path().join(name).join("tests/it");
         std::fs::create_dir_all(&tests)?;
@@ -82,6 +92,26 @@ fn a_run_that_is_not_good_is_not_called_good() {
             last.contains(" passed, ") && !last.ends_with(", 0 failed"),
             "{why}: {last}"
         );
+    }
+}
+
+#[test]
+fn every_scenario_is_shown_with_what_was_observed_and_how_long_it_took() {
+    let scenarios = concat!(
+        r#"{"scenario": "API server killed", "observed": "no login lost", "recovered_seconds": 3.217}"#,
+        "\n",
+        r#"{"scenario": "samples applied", "observed": "every object Ready", "recovered_seconds": null}"#,
+        "\n"
+    );
+    let printed = format!("{GOOD}\n");
+    let (good, said) = summarised_beside(&printed, 0, &["crds"], &[("target/scenarios.jsonl", scenarios)]).unwrap();
+    assert!(good, "{said}");
+    for line in [
+        "scenario           recovered in  observed",
+        "API server killed        3.22 s  no login lost",
+        "samples applied               -  every object Ready",
+    ] {
+        assert!(said.lines().any(|said| said == line), "{line} in:\n{said}");
     }
 }
 
