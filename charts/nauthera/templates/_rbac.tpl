@@ -10,11 +10,12 @@ writes their Secrets: RBAC cannot narrow either by label.
 # What people declare. It is never created, changed or deleted by the operator, except for its status.
 - apiGroups: [auth.nauthera.io]
   resources: [authservers, realms, clients]
-  verbs: [get, list, watch]
+  verbs: [list, watch]
 - apiGroups: [auth.nauthera.io]
   resources: [authservers/status, realms/status, clients/status]
   verbs: [patch]
 # Children of an AuthServer: found by label, or by name before they are created; applied; deleted when no longer wanted.
+# Those of kinds that the cluster does not know are not asked for.
 - apiGroups: [""]
   resources: [serviceaccounts, configmaps, services]
   verbs: [get, list, watch, create, patch, delete]
@@ -45,17 +46,17 @@ writes their Secrets: RBAC cannot narrow either by label.
   verbs: [get, list, watch, create, patch]
 # Secrets: those that objects name are read by name; its own (keys of realms, credentials of clients, compiled
 # configuration, peer certificates) are found by label. Compiled configuration is created and replaced, never applied,
-# so that a stale writer is refused.
+# so that a stale writer is refused. Keys and credentials cannot be made again, so the operator cannot delete them.
 - apiGroups: [""]
   resources: [secrets]
-  verbs: [get, list, watch, create, update, patch, delete]
+  verbs: [get, list, watch, create, update, patch]
 # Which pods serve, and whether they are ready: what "live everywhere" counts.
 - apiGroups: [""]
   resources: [pods]
-  verbs: [get, list, watch]
+  verbs: [list, watch]
 - apiGroups: [discovery.k8s.io]
   resources: [endpointslices]
-  verbs: [get, list, watch]
+  verbs: [list, watch]
 # What happened to an object, once at each change.
 - apiGroups: [events.k8s.io]
   resources: [events]
@@ -67,7 +68,7 @@ writes their Secrets: RBAC cannot narrow either by label.
 # Labels of namespaces, for selectors, and which of them are terminating.
 - apiGroups: [""]
   resources: [namespaces]
-  verbs: [get, list, watch]
+  verbs: [list, watch]
 {{- end }}
 
 {{/* What the operator may do in its own namespace, whatever it looks after. */}}
@@ -83,5 +84,5 @@ writes their Secrets: RBAC cannot narrow either by label.
 # Its certificate authorities: one of the operators, one of each fleet.
 - apiGroups: [""]
   resources: [secrets]
-  verbs: [get, list, watch, create, update, patch, delete]
+  verbs: [get, list, watch, create, update, patch]
 {{- end }}

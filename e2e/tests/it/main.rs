@@ -2,9 +2,12 @@
 //! path from a folder of YAML to a person logged in. `make test` provides the real parts they need.
 
 mod admission;
+mod charts;
 mod control_plane;
 mod dev_processes;
+mod docs;
 mod generated;
+mod images;
 mod layering;
 mod pages;
 mod samples;

@@ -1,4 +1,4 @@
-//! The sample folder, judged by the very command that a pipeline runs.
+//! The sample folders, judged by the very command that a pipeline runs.
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -15,8 +15,14 @@ fn validate(folder: &Path) -> Result<Output> {
 
 #[test]
 fn the_samples_are_valid() {
-    let output = validate(&checkout().join("config/samples")).unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    for folder in ["config/samples", "config/samples-cluster"] {
+        let output = validate(&checkout().join(folder)).unwrap();
+        assert!(
+            output.status.success(),
+            "{folder}: {}",
+            String::from_utf8_lossy(&output.stdout)
+        );
+    }
 }
 
 #[test]
