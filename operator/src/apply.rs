@@ -7,6 +7,7 @@ pub mod children;
 pub mod decide;
 pub mod differ;
 mod fence;
+mod lease;
 mod memory;
 pub mod secret;
 
@@ -26,6 +27,7 @@ use memory::Memory;
 
 pub use children::{Applied, Change, Failure};
 pub use fence::{Fence, Fenced};
+pub use lease::{LeaseClient, LeaseError};
 
 /// How long any call may take; the client library sets no limit to reading an answer.
 pub const CALL_DEADLINE: Duration = Duration::from_secs(5);

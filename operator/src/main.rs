@@ -9,7 +9,8 @@ use anyhow::Context as _;
 use clap::{Parser, Subcommand, ValueEnum};
 use crds::admission::Admission;
 use oidc::Timestamp;
-use operator::{dev, validate};
+use operator::run::{RunFlags, Settings};
+use operator::{dev, log, validate};
 
 /// Turns custom resources into a running identity platform.
 #[derive(Parser)]
@@ -56,6 +57,8 @@ enum Command {
         #[arg(long, conflicts_with = "state")]
         ephemeral: bool,
     },
+    /// Run the operator in a cluster: that of the pod that this is, or of KUBECONFIG.
+    Run(Box<RunFlags>),
     /// Print the CustomResourceDefinitions, ready for `kubectl apply -f -`.
     Crds,
 }
@@ -117,6 +120,18 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
                 .enable_all()
                 .build()?;
             runtime.block_on(dev::run(&options, &mut std::io::stdout()))?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Run(flags) => {
+            let settings = Settings::check(&flags)?;
+            log::start(flags.log_format, &flags.log_level)?;
+            let runtime = tokio::runtime::Builder::new_multi_thread()
+                .worker_threads(2)
+                .enable_all()
+                .build()?;
+            runtime.block_on(operator::run::run(settings))?;
+            // A lookup or a key that is still being made must not hold up the end.
+            runtime.shutdown_timeout(std::time::Duration::from_secs(1));
             Ok(ExitCode::SUCCESS)
         }
         Command::Crds => {

@@ -1,8 +1,10 @@
 //! What is currently known: custom resources, Secrets and namespaces, as plain data.
 //!
-//! [`folder`] fills it from YAML files. Nothing here decides anything; that is [`crate::resolve`]. Objects that do not
-//! parse are kept by name, because their last good version keeps being served.
+//! [`folder`] fills it from YAML files, [`cluster`] from an API server. Nothing here decides anything; that is
+//! [`crate::resolve`]. Objects that do not parse are kept by name, because their last good version keeps being served.
 
+mod class;
+pub mod cluster;
 mod document;
 pub mod folder;
 

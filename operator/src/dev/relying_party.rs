@@ -7,7 +7,6 @@
 mod page;
 
 use std::collections::HashMap;
-use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwapOption;
@@ -17,7 +16,6 @@ use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{self, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::TokioIo;
 use serde_json::{Map, Value};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -99,27 +97,11 @@ impl RelyingParty {
 
     /// Serves browsers until `stopped`.
     pub(super) async fn serve(self: Arc<Self>, listener: TcpListener, stopped: CancellationToken) {
-        loop {
-            let accepted = tokio::select! {
-                () = stopped.cancelled() => return,
-                accepted = listener.accept() => accepted,
-            };
-            let Ok((socket, _)) = accepted else { continue };
-            let (party, stopped) = (Arc::clone(&self), stopped.clone());
-            tokio::spawn(async move {
-                let service = hyper::service::service_fn(move |request| {
-                    let party = Arc::clone(&party);
-                    async move { Ok::<_, Infallible>(party.answer(request).await) }
-                });
-                let connection =
-                    hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(socket), service);
-                tokio::select! {
-                    // A browser that goes away is no event.
-                    _ = connection => {}
-                    () = stopped.cancelled() => {}
-                }
-            });
-        }
+        crate::listener::serve(listener, stopped, move |request| {
+            let party = Arc::clone(&self);
+            async move { party.answer(request).await }
+        })
+        .await;
     }
 
     async fn answer(&self, request: Request<Incoming>) -> Answer {

@@ -435,7 +435,7 @@ fn insert<T: DeserializeOwned>(
 }
 
 /// A Secret as the API server would keep it: `stringData` laid over `data`.
-fn secret_object(secret: core::Secret) -> SecretObject {
+pub(crate) fn secret_object(secret: core::Secret) -> SecretObject {
     let data = secret
         .data
         .unwrap_or_default()

@@ -1,0 +1,285 @@
+//! A cluster as a source of the [`World`]: caches that watches keep, and named Secrets that are read now and then.
+//!
+//! [`Cache`] holds what is known and knows whether it is complete: a world is never made of lists that are not finished.
+//! A kind that cannot be read stays as it was last seen and is named in [`Cluster::unreadable`]. Writes are not here;
+//! they are `apply`'s.
+
+mod entry;
+mod kinds;
+mod references;
+mod watching;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crds::admission::Admission;
+use kube::api::DynamicObject;
+use tokio::sync::watch;
+
+use super::{ChildId, ChildKind, Cluster, ObjectId, ObjectKey, Pod, SecretObject, Unreadable, World};
+use entry::Entry;
+
+pub use kinds::{Namespaces, Watched, api_resource};
+pub use references::{ReadError, References};
+pub use watching::watch_all;
+
+/// Part of a kind that one watch covers: a namespace, or all of them.
+pub(crate) type Scope = (Watched, Option<String>);
+
+/// How far a watch has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Progress {
+    /// Its first list is not finished.
+    Listing,
+    /// Its list is finished and followed.
+    Complete,
+    /// It is refused; what was seen before stays.
+    Unreadable(Unreadable),
+}
+
+/// What watches have seen.
+pub struct Cache {
+    admission: Admission,
+    state: Mutex<State>,
+    changes: watch::Sender<u64>,
+    restarts: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    progress: BTreeMap<Scope, Progress>,
+    entries: BTreeMap<Watched, BTreeMap<ObjectKey, Entry>>,
+    named_secrets: BTreeMap<ObjectKey, Option<Arc<SecretObject>>>,
+    foreign: BTreeSet<ChildId>,
+}
+
+impl std::fmt::Debug for Cache {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Cache")
+            .field("state", &self.state)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Cache {
+    /// An empty cache of these namespaces and of the Secrets in the operator's `own`. It is complete once each of its lists was finished or refused.
+    pub fn new(namespaces: &Namespaces, own: &str, admission: Admission) -> Self {
+        let progress = namespaces
+            .scopes(own)
+            .into_iter()
+            .map(|scope| (scope, Progress::Listing));
+        let state = State {
+            progress: progress.collect(),
+            ..State::default()
+        };
+        Self {
+            admission,
+            state: Mutex::new(state),
+            changes: watch::Sender::new(0),
+            restarts: AtomicU64::new(0),
+        }
+    }
+
+    /// Changes with every change of what is known.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    /// How often a watch had to list anew or was refused since the start.
+    pub fn restarts(&self) -> u64 {
+        self.restarts.load(Ordering::Relaxed)
+    }
+
+    /// Whether every list was finished or refused.
+    pub fn is_complete(&self) -> bool {
+        self.state().is_complete()
+    }
+
+    /// The kinds whose first list is not finished.
+    pub fn waiting_for(&self) -> Vec<String> {
+        let state = self.state();
+        let listing = state
+            .progress
+            .iter()
+            .filter(|(_, progress)| **progress == Progress::Listing);
+        listing
+            .map(|((watched, namespace), _)| match namespace {
+                Some(namespace) => format!("{} in {namespace}", watched.name()),
+                None => watched.name().to_owned(),
+            })
+            .collect()
+    }
+
+    /// Everything that is known; `None` until it is complete.
+    pub fn world(&self) -> Option<World> {
+        let state = self.state();
+        state.is_complete().then(|| state.world())
+    }
+
+    /// Notes a Secret that was just written, ahead of the watch that will show it.
+    pub fn note_secret(&self, object: DynamicObject) {
+        self.apply(Watched::Child(ChildKind::Secret), object);
+    }
+
+    /// Notes which names of desired children are held by objects without our label.
+    pub fn set_foreign(&self, foreign: BTreeSet<ChildId>) {
+        self.change(|state| state.foreign = foreign);
+    }
+
+    fn apply(&self, watched: Watched, object: DynamicObject) {
+        let Some((key, entry)) = Entry::new(watched, object, &self.admission) else {
+            return;
+        };
+        self.change(|state| {
+            state.entries.entry(watched).or_default().insert(key, entry);
+        });
+    }
+
+    fn remove(&self, watched: Watched, key: &ObjectKey) {
+        self.change(|state| {
+            if let Some(entries) = state.entries.get_mut(&watched) {
+                entries.remove(key);
+            }
+        });
+    }
+
+    /// Replaces what a scope holds by a finished list.
+    fn replace(&self, scope: &Scope, list: BTreeMap<ObjectKey, Entry>) {
+        let (watched, namespace) = scope;
+        self.change(|state| {
+            let entries = state.entries.entry(*watched).or_default();
+            match namespace {
+                Some(namespace) => entries.retain(|key, _| key.namespace != *namespace),
+                None => entries.clear(),
+            }
+            entries.extend(list);
+            state.progress.insert(scope.clone(), Progress::Complete);
+        });
+    }
+
+    fn refuse(&self, scope: &Scope, why: Unreadable) {
+        self.change(|state| {
+            state.progress.insert(scope.clone(), Progress::Unreadable(why));
+        });
+    }
+
+    fn change(&self, change: impl FnOnce(&mut State)) {
+        change(&mut self.state());
+        self.changes.send_modify(|count| *count += 1);
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn is_complete(&self) -> bool {
+        !self.progress.values().any(|progress| *progress == Progress::Listing)
+    }
+
+    fn world(&self) -> World {
+        let mut world = World::default();
+        let mut cluster = Cluster {
+            foreign: self.foreign.clone(),
+            ..Cluster::default()
+        };
+        let named = self.named_secrets.iter();
+        world.secrets = named
+            .filter_map(|(key, secret)| Some((key.clone(), secret.clone()?)))
+            .collect();
+        let mut ready = BTreeMap::new();
+        for (watched, entries) in &self.entries {
+            for (key, entry) in entries {
+                add(&mut world, &mut cluster, &mut ready, *watched, key, entry);
+            }
+        }
+        for ((fleet, uid), name) in ready {
+            let pods = cluster.pods.entry(fleet).or_default();
+            let pod = pods.entry(uid).or_insert(Pod { name, is_ready: false });
+            pod.is_ready = true;
+        }
+        for ((watched, _), progress) in &self.progress {
+            if let Progress::Unreadable(why) = progress {
+                cluster.unreadable.insert(watched.name().to_owned(), *why);
+            }
+        }
+        if !self.progress.contains_key(&(Watched::Namespace, None)) {
+            cluster
+                .unreadable
+                .insert(Watched::Namespace.name().to_owned(), Unreadable::Forbidden);
+        }
+        world.cluster = Some(cluster);
+        world
+    }
+}
+
+/// Pods that people are sent to, by fleet and UID, with their names.
+type ReadyPods = BTreeMap<(ObjectKey, String), String>;
+
+fn add(
+    world: &mut World,
+    cluster: &mut Cluster,
+    ready: &mut ReadyPods,
+    watched: Watched,
+    key: &ObjectKey,
+    entry: &Entry,
+) {
+    match entry {
+        Entry::AuthServer(object) => {
+            world.auth_servers.insert(key.clone(), Arc::clone(object));
+        }
+        Entry::Realm(object) => {
+            world.realms.insert(key.clone(), Arc::clone(object));
+        }
+        Entry::Client(object) => {
+            world.clients.insert(key.clone(), Arc::clone(object));
+        }
+        Entry::Undecodable(reason) => {
+            if let Watched::Custom(kind) = watched {
+                let id = ObjectId { kind, key: key.clone() };
+                world.undecodable.insert(id, reason.clone());
+            }
+        }
+        Entry::Child(object) => {
+            if let Watched::Child(kind) = watched {
+                cluster
+                    .children
+                    .insert(ChildId { kind, key: key.clone() }, Arc::clone(object));
+            }
+        }
+        Entry::Secret { metadata, secret } => {
+            let id = ChildId {
+                kind: ChildKind::Secret,
+                key: key.clone(),
+            };
+            cluster.children.insert(id, Arc::clone(metadata));
+            world.secrets.insert(key.clone(), Arc::clone(secret));
+        }
+        Entry::Pod { fleet, uid } => {
+            let pods = cluster.pods.entry(fleet.clone()).or_default();
+            let name = key.name.clone();
+            pods.insert(uid.clone(), Pod { name, is_ready: false });
+        }
+        Entry::Slice { fleet, ready: slice } => {
+            let pods = slice
+                .iter()
+                .map(|(uid, name)| ((fleet.clone(), uid.clone()), name.clone()));
+            ready.extend(pods);
+        }
+        Entry::Namespace {
+            labels,
+            uid,
+            is_terminating,
+        } => {
+            world.namespaces.insert(key.name.clone(), labels.clone());
+            if *is_terminating {
+                cluster.terminating.insert(uid.clone());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,165 @@
+//! An object of the API server as what is kept of it: decoded once, without what nobody reads.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crds::admission::Admission;
+use crds::manifests::Kind;
+use k8s_openapi::api::core::v1 as core;
+use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::api::{DynamicObject, TypeMeta};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::Watched;
+use crate::world::folder::secret_object;
+use crate::world::{ChildKind, ObjectKey, SecretObject};
+
+/// Label with the name of the AuthServer that an object is of.
+const INSTANCE_LABEL: &str = "app.kubernetes.io/instance";
+
+/// What `kubectl apply` repeats of the whole object.
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
+/// What is kept of an object.
+#[derive(Clone, Debug)]
+pub(super) enum Entry {
+    AuthServer(Arc<crds::AuthServer>),
+    Realm(Arc<crds::Realm>),
+    Client(Arc<crds::Client>),
+    /// A custom resource that cannot be used, with the reason.
+    Undecodable(String),
+    Child(Arc<Value>),
+    Secret {
+        metadata: Arc<Value>,
+        secret: Arc<SecretObject>,
+    },
+    Pod {
+        fleet: ObjectKey,
+        uid: String,
+    },
+    /// The pods that it names as ready, by UID with their names.
+    Slice {
+        fleet: ObjectKey,
+        ready: BTreeMap<String, String>,
+    },
+    Namespace {
+        labels: BTreeMap<String, String>,
+        uid: String,
+        is_terminating: bool,
+    },
+}
+
+/// The key of an object. Objects outside of namespaces have an empty one.
+pub(super) fn key(metadata: &ObjectMeta) -> Option<ObjectKey> {
+    let name = metadata.name.clone()?;
+    Some(ObjectKey::new(metadata.namespace.clone().unwrap_or_default(), name))
+}
+
+impl Entry {
+    /// What is kept of an object; `None` for one without a name, or that belongs to no fleet.
+    pub(super) fn new(watched: Watched, mut object: DynamicObject, admission: &Admission) -> Option<(ObjectKey, Self)> {
+        object.metadata.managed_fields = None;
+        if let Some(annotations) = &mut object.metadata.annotations {
+            annotations.remove(LAST_APPLIED);
+        }
+        let key = key(&object.metadata)?;
+        let entry = match watched {
+            Watched::Custom(kind) => custom(kind, watched, object, admission),
+            Watched::Child(ChildKind::Secret) => secret(watched, object)?,
+            Watched::Child(_) => Self::Child(Arc::new(value(watched, object)?)),
+            Watched::Pod => Self::Pod {
+                fleet: fleet(&object.metadata, INSTANCE_LABEL)?,
+                uid: object.metadata.uid?,
+            },
+            Watched::EndpointSlice => slice(watched, object)?,
+            Watched::Namespace => Self::Namespace {
+                is_terminating: object.metadata.deletion_timestamp.is_some(),
+                labels: object.metadata.labels.unwrap_or_default(),
+                uid: object.metadata.uid.unwrap_or_default(),
+            },
+        };
+        Some((key, entry))
+    }
+}
+
+/// The object as JSON. What a list leaves out, `apiVersion` and `kind`, is added.
+fn value(watched: Watched, mut object: DynamicObject) -> Option<Value> {
+    let resource = watched.api_resource();
+    object.types = Some(TypeMeta {
+        api_version: resource.api_version,
+        kind: resource.kind,
+    });
+    serde_json::to_value(object).ok()
+}
+
+fn fleet(metadata: &ObjectMeta, label: &str) -> Option<ObjectKey> {
+    let name = metadata.labels.as_ref()?.get(label)?;
+    Some(ObjectKey::new(metadata.namespace.clone()?, name))
+}
+
+/// A custom resource, judged like one in a folder: by schema, defaults and rules of this release. The API server has
+/// judged it by those of the definition that was installed then.
+fn custom(kind: Kind, watched: Watched, object: DynamicObject, admission: &Admission) -> Entry {
+    let Some(mut value) = value(watched, object) else {
+        return Entry::Undecodable("it is not an object".to_owned());
+    };
+    // What an operator of another release wrote about it says nothing against the object.
+    let status = value.as_object_mut().and_then(|object| object.remove("status"));
+    if let Some(error) = admission.check(kind, &value, None).first() {
+        return Entry::Undecodable(error.to_string());
+    }
+    let value = admission.defaulted(kind, &value);
+    let status = status.unwrap_or_default();
+    let decoded = match kind {
+        Kind::AuthServer => decode::<crds::AuthServer>(value).map(|mut object| {
+            object.status = serde_json::from_value(status).ok();
+            Entry::AuthServer(Arc::new(object))
+        }),
+        Kind::Realm => decode::<crds::Realm>(value).map(|mut object| {
+            object.status = serde_json::from_value(status).ok();
+            Entry::Realm(Arc::new(object))
+        }),
+        Kind::Client => decode::<crds::Client>(value).map(|mut object| {
+            object.status = serde_json::from_value(status).ok();
+            Entry::Client(Arc::new(object))
+        }),
+    };
+    decoded.unwrap_or_else(Entry::Undecodable)
+}
+
+fn decode<T: DeserializeOwned>(value: Value) -> Result<T, String> {
+    serde_json::from_value(value).map_err(|error| error.to_string())
+}
+
+fn secret(watched: Watched, mut object: DynamicObject) -> Option<Entry> {
+    let secret = parse_secret(&object)?;
+    object.data = Value::Object(serde_json::Map::new());
+    Some(Entry::Secret {
+        metadata: Arc::new(value(watched, object)?),
+        secret: Arc::new(secret),
+    })
+}
+
+/// The content of a Secret.
+pub(super) fn parse_secret(object: &DynamicObject) -> Option<SecretObject> {
+    let mut secret: core::Secret = serde_json::from_value(object.data.clone()).ok()?;
+    secret.metadata = object.metadata.clone();
+    Some(secret_object(secret))
+}
+
+fn slice(watched: Watched, object: DynamicObject) -> Option<Entry> {
+    let fleet = fleet(&object.metadata, "kubernetes.io/service-name")?;
+    let slice: EndpointSlice = serde_json::from_value(value(watched, object)?).ok()?;
+    let is_ready = |endpoint: &&Endpoint| {
+        let conditions = endpoint.conditions.as_ref();
+        conditions.and_then(|conditions| conditions.ready).unwrap_or(true)
+    };
+    let pod = |endpoint: &Endpoint| {
+        let target = endpoint.target_ref.as_ref()?;
+        Some((target.uid.clone()?, target.name.clone().unwrap_or_default()))
+    };
+    let ready = slice.endpoints.iter().filter(is_ready).filter_map(pod).collect();
+    Some(Entry::Slice { fleet, ready })
+}

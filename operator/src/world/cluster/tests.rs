@@ -1,0 +1,193 @@
+use serde_json::{Value, json};
+
+use super::*;
+
+fn cache(namespaces: &Namespaces) -> Cache {
+    Cache::new(namespaces, "nauthera-system", Admission::new().unwrap())
+}
+
+fn object(value: Value) -> DynamicObject {
+    serde_json::from_value(value).unwrap()
+}
+
+/// Every list is finished and empty.
+fn complete(namespaces: &Namespaces) -> Cache {
+    let cache = cache(namespaces);
+    for scope in namespaces.scopes("nauthera-system") {
+        cache.replace(&scope, BTreeMap::new());
+    }
+    cache
+}
+
+fn realm(name: &str, spec: &Value) -> DynamicObject {
+    object(json!({
+        "apiVersion": "auth.nauthera.io/v1alpha1",
+        "kind": "Realm",
+        "metadata": {"namespace": "demo", "name": name, "uid": name, "resourceVersion": "1", "generation": 3,
+            "managedFields": [{"manager": "kubectl"}],
+            "annotations": {"kubectl.kubernetes.io/last-applied-configuration": "{}", "a": "b"}},
+        "spec": spec,
+    }))
+}
+
+#[test]
+fn no_world_before_every_list_is_finished_or_refused() {
+    let namespaces = Namespaces::All;
+    let cache = cache(&namespaces);
+    let mut scopes = namespaces.scopes("nauthera-system");
+    let last = scopes.pop().unwrap();
+    for scope in scopes {
+        cache.replace(&scope, BTreeMap::new());
+    }
+    assert_eq!(cache.world(), None);
+    assert_eq!(cache.waiting_for(), ["Namespace"]);
+    cache.refuse(&last, Unreadable::Forbidden);
+    let world = cache.world().unwrap();
+    let unreadable = world.cluster.unwrap().unreadable;
+    assert_eq!(
+        unreadable,
+        BTreeMap::from([("Namespace".to_owned(), Unreadable::Forbidden)])
+    );
+}
+
+#[test]
+fn one_object_that_does_not_parse_leaves_the_others_alone() {
+    let cache = complete(&Namespaces::All);
+    let good = json!({"serverRef": {"name": "main"}, "issuer": "https://login.example"});
+    cache.apply(Watched::Custom(crds::Kind::Realm), realm("good", &good));
+    let bad = json!({"serverRef": {"name": "main"}, "issuer": 7});
+    cache.apply(Watched::Custom(crds::Kind::Realm), realm("bad", &bad));
+    let world = cache.world().unwrap();
+    let good = &world.realms[&ObjectKey::new("demo", "good")];
+    assert_eq!(good.metadata.generation, Some(3));
+    assert_eq!(good.metadata.managed_fields, None);
+    let annotations = good.metadata.annotations.as_ref().unwrap();
+    assert_eq!(annotations.keys().collect::<Vec<_>>(), ["a"]);
+    let reasons: Vec<String> = world
+        .undecodable
+        .iter()
+        .map(|(id, why)| format!("{id}: {why}"))
+        .collect();
+    assert_eq!(
+        reasons,
+        ["Realm demo/bad: spec.issuer: must be of type string, not integer"]
+    );
+}
+
+#[test]
+fn a_status_of_another_release_says_nothing_against_an_object() {
+    let cache = complete(&Namespaces::All);
+    let mut object = realm(
+        "a",
+        &json!({"serverRef": {"name": "main"}, "issuer": "https://login.example"}),
+    );
+    object.data["status"] = json!({"conditions": "none", "novelty": 1});
+    cache.apply(Watched::Custom(crds::Kind::Realm), object);
+    assert_eq!(cache.world().unwrap().realms.len(), 1);
+}
+
+#[test]
+fn a_list_replaces_what_its_namespace_held_and_nothing_else() {
+    let namespaces = Namespaces::Only(vec!["demo".to_owned(), "other".to_owned()]);
+    let cache = complete(&namespaces);
+    let map = |namespace: &str, name: &str| {
+        object(json!({"metadata": {"namespace": namespace, "name": name, "labels": {}}, "data": {"a": "b"}}))
+    };
+    let watched = Watched::Child(ChildKind::ConfigMap);
+    for (namespace, name) in [("demo", "a"), ("demo", "b"), ("other", "c")] {
+        cache.apply(watched, map(namespace, name));
+    }
+    let list = BTreeMap::from([Entry::new(watched, map("demo", "b"), &cache.admission).unwrap()]);
+    cache.replace(&(watched, Some("demo".to_owned())), list);
+    let cluster = cache.world().unwrap().cluster.unwrap();
+    let names: Vec<String> = cluster.children.keys().map(|id| id.key.to_string()).collect();
+    assert_eq!(names, ["demo/b", "other/c"]);
+    let child = cluster.children.values().next().unwrap();
+    assert_eq!(
+        (&child["kind"], &child["apiVersion"]),
+        (&json!("ConfigMap"), &json!("v1"))
+    );
+}
+
+#[test]
+fn what_is_refused_later_keeps_what_it_held() {
+    let cache = complete(&Namespaces::All);
+    let spec = json!({"serverRef": {"name": "main"}, "issuer": "https://login.example"});
+    let watched = Watched::Custom(crds::Kind::Realm);
+    cache.apply(watched, realm("a", &spec));
+    cache.refuse(&(watched, None), Unreadable::NotInstalled);
+    let world = cache.world().unwrap();
+    assert_eq!(world.realms.len(), 1);
+    assert_eq!(world.cluster.unwrap().unreadable["Realm"], Unreadable::NotInstalled);
+}
+
+#[test]
+fn a_secret_is_a_child_without_its_content() {
+    let cache = complete(&Namespaces::All);
+    cache.note_secret(object(json!({
+        "metadata": {"namespace": "demo", "name": "keys", "resourceVersion": "5"},
+        "type": "Opaque", "data": {"a": "c2VjcmV0"},
+    })));
+    let world = cache.world().unwrap();
+    let secret = &world.secrets[&ObjectKey::new("demo", "keys")];
+    assert_eq!(secret.data["a"].expose(), b"secret");
+    let cluster = world.cluster.unwrap();
+    let child = cluster.children.values().next().unwrap();
+    assert_eq!(child["metadata"]["resourceVersion"], "5");
+    assert!(child.get("data").is_none(), "{child}");
+}
+
+#[test]
+fn a_pod_is_ready_when_a_slice_of_its_service_says_so() {
+    let cache = complete(&Namespaces::All);
+    for (name, uid) in [("main-1", "u1"), ("main-2", "u2")] {
+        let labels = json!({"app.kubernetes.io/instance": "main"});
+        cache.apply(
+            Watched::Pod,
+            object(json!({"metadata": {"namespace": "demo", "name": name, "uid": uid, "labels": labels}})),
+        );
+    }
+    let target = |uid: &str| json!({"kind": "Pod", "name": format!("pod-{uid}"), "uid": uid});
+    cache.apply(
+        Watched::EndpointSlice,
+        object(json!({
+            "metadata": {"namespace": "demo", "name": "main-x", "labels": {"kubernetes.io/service-name": "main"}},
+            "addressType": "IPv4",
+            "endpoints": [
+                {"addresses": ["10.0.0.1"], "conditions": {"ready": true}, "targetRef": target("u1")},
+                {"addresses": ["10.0.0.2"], "conditions": {"ready": false}, "targetRef": target("u2")},
+                {"addresses": ["10.0.0.3"], "conditions": {"ready": true}, "targetRef": target("u3")},
+            ],
+        })),
+    );
+    let pods = cache.world().unwrap().cluster.unwrap().pods;
+    let ready: Vec<(&str, bool)> = pods[&ObjectKey::new("demo", "main")]
+        .values()
+        .map(|pod| (pod.name.as_str(), pod.is_ready))
+        .collect();
+    assert_eq!(ready, [("main-1", true), ("main-2", false), ("pod-u3", true)]);
+}
+
+#[test]
+fn secrets_that_objects_name_are_read_unless_a_watch_shows_them() {
+    let cache = complete(&Namespaces::All);
+    let client = |name: &str, secret: &Value| {
+        object(json!({
+            "apiVersion": "auth.nauthera.io/v1alpha1",
+            "kind": "Client",
+            "metadata": {"namespace": "shop", "name": name},
+            "spec": {"realmRef": {"name": "demo"}, "type": "Confidential",
+                "redirectUris": ["https://shop.example/cb"], "secret": secret},
+        }))
+    };
+    let own = json!({"source": "Ref", "ref": {"name": "kept", "key": "password"}});
+    cache.apply(Watched::Custom(crds::Kind::Client), client("a", &own));
+    cache.apply(Watched::Custom(crds::Kind::Client), client("b", &json!({})));
+    let name = |name: &str| ObjectKey::new("shop", name);
+    cache.note_secret(object(
+        json!({"metadata": {"namespace": "shop", "name": "b-oidc"}, "data": {}}),
+    ));
+    assert_eq!(cache.world().unwrap().undecodable, BTreeMap::new());
+    let wanted = cache.state().named_secrets();
+    assert_eq!(wanted, BTreeSet::from([name("a-oidc"), name("kept")]));
+}
