@@ -1,10 +1,10 @@
 # Every target is three lines at most; longer work lives in e2e/tools. CI calls the same targets.
 export CARGO ?= cargo
 .DEFAULT_GOAL := help
-.PHONY: help demo images test lint generate fuzz setup clean
+.PHONY: help demo images cluster cluster-down test lint generate fuzz setup clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## Build, start the operator and two auth servers on config/samples, and print a URL to log in at
 	@e2e/tools/install build
@@ -14,6 +14,13 @@ demo: ## Build, start the operator and two auth servers on config/samples, and p
 images: ## Pack both programs into images, without a daemon (NAUTHERA_IMAGE_PROFILE=release|image|debug)
 	@e2e/tools/install images
 	@e2e/tools/images
+
+cluster: ## Start a real Kubernetes with one node on this machine, and print how to reach it
+	@e2e/tools/install cluster
+	@e2e/tools/cluster/run up
+
+cluster-down: ## Remove every trace of it
+	@e2e/tools/cluster/run down
 
 test: ## Install what is missing and run every test on real parts; ends with a summary
 	@e2e/tools/install test

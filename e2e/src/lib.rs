@@ -6,7 +6,7 @@
 //! installs the parts and names them in the environment; one that is missing fails the test.
 
 pub mod audit;
-pub mod control_plane;
+pub mod cluster;
 pub mod dev;
 pub mod kstatus;
 pub mod leaks;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail, ensure};
 use crds::Kind;
 use crds::testing::{Case, cases};
-use e2e::control_plane::ControlPlane;
+use e2e::cluster::{Cluster, Mode};
 use e2e::parts::checkout;
 use reqwest::StatusCode;
 use reqwest::header::CONTENT_TYPE;
@@ -20,7 +20,7 @@ const DRY_RUN: &str = "dryRun=All&fieldValidation=Strict";
 
 #[tokio::test]
 async fn the_api_server_judges_every_object_as_the_offline_check_does() {
-    let cluster = ControlPlane::start().await.unwrap();
+    let cluster = Cluster::start(Mode::ControlPlane).await.unwrap();
     for kind in Kind::ALL {
         define(&cluster, kind).await.unwrap();
     }
@@ -43,7 +43,7 @@ struct Verdict {
 }
 
 /// Applies the committed manifest on the server's side, strictly, and waits until it is established.
-async fn define(cluster: &ControlPlane, kind: Kind) -> Result<()> {
+async fn define(cluster: &Cluster, kind: Kind) -> Result<()> {
     let manifest = std::fs::read_to_string(checkout().join("crds/manifests").join(kind.file_name()))?;
     ensure!(
         manifest.len() <= MAX_MANIFEST_BYTES,
@@ -91,7 +91,7 @@ fn is_established(definition: &Value) -> bool {
 }
 
 /// Creates the object, or updates the stored one to it, without keeping anything.
-async fn judge(cluster: &ControlPlane, case: &Case) -> Result<Verdict> {
+async fn judge(cluster: &Cluster, case: &Case) -> Result<Verdict> {
     let url = collection(cluster, case.kind);
     let Some(old) = &case.old else {
         return send(cluster.client().post(format!("{url}?{DRY_RUN}")), &case.object).await;
@@ -171,7 +171,7 @@ fn difference(case: &Case, verdict: &Verdict) -> Option<String> {
     (!right).then(said)
 }
 
-fn collection(cluster: &ControlPlane, kind: Kind) -> String {
+fn collection(cluster: &Cluster, kind: Kind) -> String {
     let (group, version) = (crds::GROUP, crds::VERSION);
     format!(
         "{}/apis/{group}/{version}/namespaces/default/{}",

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use anyhow::{Context as _, Result, ensure};
-use e2e::control_plane::ControlPlane;
+use e2e::cluster::{Cluster, Mode};
 use e2e::parts::{checkout, program};
 use serde_json::Value;
 
@@ -71,7 +71,7 @@ fn objects(text: &str) -> Result<Vec<Value>> {
 }
 
 /// Runs kubectl as the cluster's administrator; gives what it printed, warnings included.
-fn kubectl(cluster: &ControlPlane, arguments: &[&str], input: &str) -> Result<String> {
+fn kubectl(cluster: &Cluster, arguments: &[&str], input: &str) -> Result<String> {
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("input.yaml");
     std::fs::write(&file, input)?;
@@ -135,7 +135,7 @@ fn a_value_that_nothing_reads_is_refused() {
 
 #[tokio::test]
 async fn the_api_server_takes_every_object_of_every_mode_without_a_warning() {
-    let cluster = ControlPlane::start().await.unwrap();
+    let cluster = Cluster::start(Mode::ControlPlane).await.unwrap();
     let all = namespaces(&[NAMESPACE, "identity", "shop"]);
     kubectl(&cluster, &["apply", "--server-side", "-f", "INPUT"], &all).unwrap();
     let crds = rendered("nauthera-crds", &[]).unwrap();

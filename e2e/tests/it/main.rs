@@ -3,7 +3,7 @@
 
 mod admission;
 mod charts;
-mod control_plane;
+mod cluster;
 mod dev_processes;
 mod docs;
 mod generated;

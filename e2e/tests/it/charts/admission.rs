@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use e2e::control_plane::ControlPlane;
+use e2e::cluster::{Cluster, Mode};
 
 use super::{kubectl, namespaces, rendered};
 
@@ -25,8 +25,8 @@ spec:
   type: Service
 ";
 
-async fn installed(values: &[&str]) -> Result<ControlPlane> {
-    let cluster = ControlPlane::start().await?;
+async fn installed(values: &[&str]) -> Result<Cluster> {
+    let cluster = Cluster::start(Mode::ControlPlane).await?;
     kubectl(
         &cluster,
         &["apply", "--server-side", "-f", "INPUT"],
@@ -43,7 +43,7 @@ async fn installed(values: &[&str]) -> Result<ControlPlane> {
 }
 
 /// Whether the API server would take the object, or what it says.
-fn judged(cluster: &ControlPlane, object: &str) -> Result<(), String> {
+fn judged(cluster: &Cluster, object: &str) -> Result<(), String> {
     let arguments = ["create", "--dry-run=server", "--validate=strict", "-f", "INPUT"];
     kubectl(cluster, &arguments, object)
         .map(|_| ())
@@ -51,7 +51,7 @@ fn judged(cluster: &ControlPlane, object: &str) -> Result<(), String> {
 }
 
 /// Policies take effect some time after they are stored.
-async fn refused(cluster: &ControlPlane, object: &str) -> Result<String> {
+async fn refused(cluster: &Cluster, object: &str) -> Result<String> {
     let deadline = Instant::now() + Duration::from_mins(1);
     loop {
         match judged(cluster, object) {

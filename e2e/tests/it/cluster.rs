@@ -1,10 +1,10 @@
 //! The harness itself: a control plane starts, answers and leaves nothing behind.
 
-use e2e::control_plane::ControlPlane;
+use e2e::cluster::{Cluster, Mode};
 
 #[tokio::test]
 async fn a_control_plane_is_of_the_release_that_it_was_built_from() {
-    let cluster = ControlPlane::start().await.unwrap();
+    let cluster = Cluster::start(Mode::ControlPlane).await.unwrap();
     let version: serde_json::Value = cluster
         .client()
         .get(format!("{}/version", cluster.url()))
@@ -23,5 +23,5 @@ async fn a_control_plane_is_of_the_release_that_it_was_built_from() {
         "CEL and schemas are judged by a current release: {version}"
     );
     let kubeconfig = std::fs::read_to_string(cluster.kubeconfig()).unwrap();
-    assert!(kubeconfig.contains(cluster.url()), "{kubeconfig}");
+    assert!(kubeconfig.contains(&cluster.url()), "{kubeconfig}");
 }

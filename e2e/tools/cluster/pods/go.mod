@@ -1,0 +1,3 @@
+module nauthera/cluster/pods
+
+go 1.26.0
