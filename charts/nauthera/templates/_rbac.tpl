@@ -14,14 +14,20 @@ writes their Secrets: RBAC cannot narrow either by label.
 - apiGroups: [auth.nauthera.io]
   resources: [authservers/status, realms/status, clients/status]
   verbs: [patch]
-# Children of an AuthServer: found by label, or by name before they are created; applied; deleted when no longer wanted.
-# Those of kinds that the cluster does not know are not asked for.
+# Children of an AuthServer that are always there: found by label, or by name before they are created, and applied. They
+# end with their AuthServer, by their owner reference.
 - apiGroups: [""]
   resources: [serviceaccounts, configmaps, services]
-  verbs: [get, list, watch, create, patch, delete]
+  verbs: [get, list, watch, create, patch]
 - apiGroups: [apps]
   resources: [deployments]
-  verbs: [get, list, watch, create, patch, delete]
+  verbs: [get, list, watch, create, patch]
+# The volume of an embedded database. It holds people's data, so it outlives its AuthServer and cannot be deleted.
+- apiGroups: [""]
+  resources: [persistentvolumeclaims]
+  verbs: [get, list, watch, create, patch]
+# Children that come and go with what an AuthServer asks for, and migrations of former versions. Kinds that the cluster
+# does not know are looked for, no more.
 - apiGroups: [batch]
   resources: [jobs]
   verbs: [get, list, watch, create, patch, delete]
@@ -40,16 +46,12 @@ writes their Secrets: RBAC cannot narrow either by label.
 - apiGroups: [cert-manager.io]
   resources: [certificates]
   verbs: [get, list, watch, create, patch, delete]
-# The volume of an embedded database. It holds people's data, so the operator cannot delete it.
-- apiGroups: [""]
-  resources: [persistentvolumeclaims]
-  verbs: [get, list, watch, create, patch]
-# Secrets: those that objects name are read by name; its own (keys of realms, credentials of clients, compiled
-# configuration, peer certificates) are found by label. Compiled configuration is created and replaced, never applied,
-# so that a stale writer is refused. Keys and credentials cannot be made again, so the operator cannot delete them.
+# Secrets. Those that objects name are read by name; its own are found by label. Keys, compiled configuration and peer
+# certificates are created and replaced, never applied, so that a stale writer is refused; credentials beside a Client
+# are applied, because others may add to them. Deleted is only the next value of a client secret, once it is in use.
 - apiGroups: [""]
   resources: [secrets]
-  verbs: [get, list, watch, create, update, patch]
+  verbs: [get, list, watch, create, update, patch, delete]
 # Which pods serve, and whether they are ready: what "live everywhere" counts.
 - apiGroups: [""]
   resources: [pods]
@@ -60,7 +62,7 @@ writes their Secrets: RBAC cannot narrow either by label.
 # What happened to an object, once at each change.
 - apiGroups: [events.k8s.io]
   resources: [events]
-  verbs: [create, patch]
+  verbs: [create]
 {{- end }}
 
 {{/* What needs the whole cluster. */}}
@@ -71,7 +73,7 @@ writes their Secrets: RBAC cannot narrow either by label.
   verbs: [list, watch]
 {{- end }}
 
-{{/* What the operator may do in its own namespace, whatever it looks after. */}}
+{{/* What the operator may do in its own namespace, beyond what it may do in those that it looks after. */}}
 {{- define "nauthera.ownRules" -}}
 # Who of the replicas writes. `create` cannot be narrowed by name.
 - apiGroups: [coordination.k8s.io]
@@ -81,8 +83,10 @@ writes their Secrets: RBAC cannot narrow either by label.
   resources: [leases]
   resourceNames: [{{ include "nauthera.name" . }}]
   verbs: [get, update]
+{{- if and .Values.watchNamespaces (not (has .Release.Namespace .Values.watchNamespaces)) }}
 # Its certificate authorities: one of the operators, one of each fleet.
 - apiGroups: [""]
   resources: [secrets]
-  verbs: [get, list, watch, create, update, patch]
+  verbs: [get, list, watch, create, update]
+{{- end }}
 {{- end }}
