@@ -9,6 +9,7 @@ mod probes;
 mod round;
 mod settings;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -20,9 +21,11 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::apply::{Fence, LeaseClient};
+use crate::apply::{Applier, Fence, LeaseClient};
 use crate::log::chain;
+use crate::publish::{Limits, TokenIssuer, TokenVerifier};
 use crate::world::cluster::{Cache, References, watch_all};
+use delivery::{AUDIENCE, Delivery};
 use metrics::{Metrics, RoundResult};
 use probes::Probes;
 use round::{AT_LEAST, Debounce, Round};
@@ -68,49 +71,81 @@ pub enum RunError {
 pub async fn run(settings: Settings) -> Result<(), RunError> {
     let client = client().await?;
     let admission = Admission::new()?;
-    let http = listen(settings.listen_http).await?;
+    let http = listen(settings.listen_http, "probes and metrics").await?;
+    let config = listen(settings.listen_config, "configuration").await?;
     let cache = Arc::new(Cache::new(&settings.namespaces, &settings.namespace, admission));
+    let watches = watch_all(&client, &settings.namespaces, &settings.namespace, &cache);
     let metrics = Metrics::new();
-    let stop = CancellationToken::new();
-    let draining = Arc::new(AtomicBool::new(false));
+    let tokens = TokenVerifier::new(AUDIENCE, TokenIssuer::default());
+    let issuer = tokio::spawn(delivery::issuer::follow(client.clone(), tokens.clone()));
+    let delivery = Delivery::new(&settings.namespace, limits(), tokens);
+    let publisher = delivery.publisher().clone();
     let (leading_sender, leading) = watch::channel(false);
     let probes = Probes {
         cache: Arc::clone(&cache),
         metrics: metrics.clone(),
         leading: leading.clone(),
-        draining: Arc::clone(&draining),
+        publisher: publisher.clone(),
+        streaming: Arc::default(),
+        draining: Arc::default(),
     };
-    let ended = CancellationToken::new();
-    let probing = tokio::spawn(probes.serve(http, ended.clone()));
-    let watches = watch_all(&client, &settings.namespaces, &settings.namespace, &cache);
+    let (stop, settled, ended) = <(CancellationToken, CancellationToken, CancellationToken)>::default();
+    let probing = tokio::spawn(probes.clone().serve(http, ended.clone()));
+    let streaming = tokio::spawn({
+        let publisher = publisher.clone();
+        async move { publisher.serve(config).await }
+    });
     let fence = Fence::closed();
     let identity = format!("{}_{}", settings.pod_name, uuid::Uuid::new_v4().simple());
     let lease = LeaseClient::new(client.clone(), &settings.namespace, LEASE);
-    let electing = tokio::spawn(lease::elect(lease, identity, fence, leading_sender, stop.clone()));
+    let electing = lease::elect(
+        lease,
+        identity,
+        fence.clone(),
+        leading_sender,
+        stop.clone(),
+        settled.clone(),
+    );
+    let electing = tokio::spawn(electing);
+    let counting = metrics.clone();
     let round = Round {
         cache: Arc::clone(&cache),
-        references: References::new(client),
+        references: References::new(client.clone()),
         class: settings.operator_class.clone(),
         metrics,
+        delivery,
+        applier: Applier::new(client, fence, Arc::new(move |call| counting.call(call))),
+        converging: BTreeMap::new(),
     };
-    let rounds = tokio::spawn(rounds(round, leading, stop.clone()));
+    let rounds = tokio::spawn(rounds(round, leading, Arc::clone(&probes.streaming), stop.clone()));
     tracing::info!(namespaces = ?settings.namespaces, class = settings.operator_class, "started");
     stop_signal().await?;
     tracing::info!("stopping");
-    draining.store(true, Ordering::Release);
+    probes.draining.store(true, Ordering::Release);
     stop.cancel();
+    publisher.drain();
     let farewell = async {
-        // Nothing is written any more when the Lease is given up.
         let _ = rounds.await;
+        settled.cancel();
         let _ = electing.await;
+        let _ = streaming.await;
     };
     if tokio::time::timeout(FAREWELL, farewell).await.is_err() {
         tracing::warn!("not everything ended in time");
     }
+    issuer.abort();
     drop(watches);
     ended.cancel();
     let _ = probing.await;
     Ok(())
+}
+
+/// Those of the stream; servers that are asked to go have less time than the pod.
+fn limits() -> Limits {
+    Limits {
+        farewell: Duration::from_secs(3),
+        ..Limits::default()
+    }
 }
 
 /// A client for the cluster of the kubeconfig, or of the pod that this is.
@@ -124,27 +159,37 @@ async fn client() -> Result<kube::Client, RunError> {
     Ok(kube::Client::try_from(config)?)
 }
 
-async fn listen(address: std::net::SocketAddr) -> Result<TcpListener, RunError> {
+async fn listen(address: std::net::SocketAddr, serves: &str) -> Result<TcpListener, RunError> {
     let listener = TcpListener::bind(address).await;
     let listener = listener.map_err(|source| RunError::Listen { address, source })?;
     // Port 0 asks for any: whoever started this has to learn which.
     if let Ok(address) = listener.local_addr() {
-        tracing::info!(%address, "listening");
+        tracing::info!(%address, serves, "listening");
     }
     Ok(listener)
 }
 
-/// Round after round while this replica leads.
-async fn rounds(mut round: Round, mut leading: watch::Receiver<bool>, stop: CancellationToken) {
-    let mut changes = round.cache.changes();
+/// Round after round, until `stop`: those of the leader while this replica leads.
+async fn rounds(
+    mut round: Round,
+    mut leading: watch::Receiver<bool>,
+    streaming: Arc<AtomicBool>,
+    stop: CancellationToken,
+) {
+    let mut world = round.cache.changes();
+    let mut acks = round.delivery.acks();
     let mut debounce = Debounce::default();
     loop {
         let idle = Instant::now() + AT_LEAST;
         let due = debounce.due().unwrap_or(idle).min(idle);
         tokio::select! {
             () = stop.cancelled() => return,
-            Ok(()) = changes.changed() => {
+            Ok(()) = world.changed() => {
                 debounce.changed(Instant::now());
+                continue;
+            }
+            Ok(()) = acks.changed() => {
+                debounce.answered(Instant::now());
                 continue;
             }
             Ok(()) = leading.changed() => {
@@ -153,18 +198,25 @@ async fn rounds(mut round: Round, mut leading: watch::Receiver<bool>, stop: Canc
             }
             () = tokio::time::sleep_until(due.into()) => {}
         }
-        debounce.begin();
-        if !*leading.borrow_and_update() {
-            continue;
-        }
-        match round.lead(now()).await {
-            Ok(()) => round.metrics.round(RoundResult::Done),
-            Err(error) => {
-                tracing::warn!(error = chain(&error), "round failed; it is repeated");
-                round.metrics.round(RoundResult::Failed);
-                debounce.retry(Instant::now() + RETRY);
+        let changed = debounce.begin(Instant::now());
+        if *leading.borrow_and_update() {
+            match round.lead(now(), changed).await {
+                Ok(outcome) => {
+                    round.metrics.round(RoundResult::Done);
+                    if let Some(after) = outcome.retry {
+                        debounce.retry(Instant::now() + after);
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(error = chain(&error), "round failed; it is repeated");
+                    round.metrics.round(RoundResult::Failed);
+                    debounce.retry(Instant::now() + RETRY);
+                }
             }
+        } else {
+            round.follow(now());
         }
+        streaming.store(round.delivery.is_ready(), Ordering::Release);
     }
 }
 

@@ -25,6 +25,7 @@ use crate::apply::secret::WriteError;
 use crate::build::Owner;
 use crate::build::artefact::{self, SecretWrite, SeenSecret, Stored};
 use crate::build::peers::{self, FleetPeers};
+use crate::log::chain;
 use crate::pki::{Leaf, PkiError, Succession};
 use crate::publish::{Acks, FleetAcks, FleetFeed, Limits, Publisher, Roster, TlsError, TokenVerifier};
 use crate::world::{ObjectId, ObjectKey, SecretObject, World};
@@ -485,14 +486,4 @@ fn paused(foreign: &BTreeMap<ObjectKey, Instant>, key: &ObjectKey) -> Option<Dur
 
 fn size(artefact: &Artefact) -> usize {
     artefact.shard_files().map(|(_, _, file)| file.len()).sum()
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }

@@ -210,7 +210,8 @@ fn duration(lease: &Lease) -> Duration {
         .map_or(DURATION, Duration::from_secs)
 }
 
-/// Takes part in the election until `stop`, then gives the Lease up. Opens and closes the fence, and tells through
+/// Takes part in the election until `stop`, and gives the Lease up once `settled` says that nothing is being written
+/// any more. Opens and closes the fence, and tells through
 /// `leading` whether this replica leads.
 pub(super) async fn elect(
     client: LeaseClient,
@@ -218,6 +219,7 @@ pub(super) async fn elect(
     fence: Fence,
     leading: watch::Sender<bool>,
     stop: CancellationToken,
+    settled: CancellationToken,
 ) {
     let start = Instant::now();
     let mut election = Election::new(client.name(), identity);
@@ -245,6 +247,7 @@ pub(super) async fn elect(
     }
     fence.close();
     leading.send_replace(false);
+    settled.cancelled().await;
     if let Some(lease) = election.released(jiff::Timestamp::now())
         && let Err(error) = client.replace(&lease).await
     {

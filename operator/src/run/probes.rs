@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::metrics::Metrics;
+use crate::publish::Publisher;
 use crate::world::cluster::Cache;
 
 /// What probes look at.
@@ -22,6 +23,9 @@ pub(crate) struct Probes {
     pub(crate) cache: Arc<Cache>,
     pub(crate) metrics: Metrics,
     pub(crate) leading: watch::Receiver<bool>,
+    pub(crate) publisher: Publisher,
+    /// Whether there is a certificate to show to servers.
+    pub(crate) streaming: Arc<AtomicBool>,
     /// Whether this replica is about to stop.
     pub(crate) draining: Arc<AtomicBool>,
 }
@@ -59,7 +63,11 @@ impl Probes {
             return Some("draining: this replica is about to stop".to_owned());
         }
         let waiting = self.cache.waiting_for();
-        (!waiting.is_empty()).then(|| format!("waiting for the first list of: {}", waiting.join(", ")))
+        if !waiting.is_empty() {
+            return Some(format!("waiting for the first list of: {}", waiting.join(", ")));
+        }
+        let streams = self.streaming.load(Ordering::Acquire);
+        (!streams).then(|| "waiting for the certificate of the configuration stream".to_owned())
     }
 
     fn metrics(&self) -> Response<Full<Bytes>> {
@@ -68,6 +76,7 @@ impl Probes {
         gauges
             .watch_restarts
             .set(i64::try_from(self.cache.restarts()).unwrap_or(i64::MAX));
+        gauges.take(self.publisher.counters());
         let mut response = text(StatusCode::OK, self.metrics.render());
         let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
         let headers = response.headers_mut();

@@ -6,15 +6,27 @@ use std::time::{Duration, Instant};
 
 use crds::manifests::Kind;
 use oidc::Timestamp;
-use snapshot::{Acknowledgements, Artefact};
+use snapshot::{Acknowledgements, Head};
 
+use super::delivery::{Commit, Delivery};
 use super::metrics::{ExcludedLabel, KindLabel, Metrics};
+use crate::apply::Applier;
+use crate::log::chain;
 use crate::resolve::{Inputs, Resolution, resolve};
 use crate::world::cluster::{Cache, ReadError, References};
 use crate::world::{ObjectKey, World};
 
 /// A change waits until nothing more changed for the first, at most for the second.
 const DEBOUNCE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+
+/// Answers of servers, which come in flocks, wait so long.
+const COALESCE: Duration = Duration::from_millis(20);
+
+/// Before something that failed is tried again.
+const FAILED: Duration = Duration::from_secs(2);
+
+/// Before a commit that somebody else was faster than is tried again, should no watch show it sooner.
+const OUTDATED: Duration = Duration::from_millis(500);
 
 /// Times pass (keys become due, graces end) without any change: resolve at least so often.
 pub(super) const AT_LEAST: Duration = Duration::from_secs(20);
@@ -33,6 +45,12 @@ impl Debounce {
         self.due = Some((now + DEBOUNCE.0).min(first + DEBOUNCE.1));
     }
 
+    /// A server answered.
+    pub(super) fn answered(&mut self, now: Instant) {
+        let soon = now + COALESCE;
+        self.due = Some(self.due.map_or(soon, |due| due.min(soon)));
+    }
+
     /// A round should begin at once.
     pub(super) fn now(&mut self, now: Instant) {
         self.due = Some(now);
@@ -48,9 +66,9 @@ impl Debounce {
         self.due
     }
 
-    /// A round begins.
-    pub(super) fn begin(&mut self) {
-        *self = Self::default();
+    /// A round begins; since when changes have waited for it.
+    pub(super) fn begin(&mut self, now: Instant) -> Instant {
+        std::mem::take(self).first.unwrap_or(now)
     }
 }
 
@@ -62,43 +80,129 @@ pub(super) enum RoundError {
     References(#[from] ReadError),
 }
 
+/// What a round leads to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Outcome {
+    /// Something is to be tried again after this time.
+    pub(super) retry: Option<Duration>,
+}
+
+impl Outcome {
+    fn again(&mut self, after: Duration) {
+        self.retry = Some(self.retry.map_or(after, |other| other.min(after)));
+    }
+}
+
 /// What is kept between rounds.
 pub(super) struct Round {
     pub(super) cache: Arc<Cache>,
     pub(super) references: References,
     pub(super) class: String,
     pub(super) metrics: Metrics,
+    pub(super) delivery: Delivery,
+    pub(super) applier: Applier,
+    /// Commits that not every ready server has acknowledged, and when the change behind each was seen.
+    pub(super) converging: BTreeMap<ObjectKey, (Head, Instant)>,
 }
 
 impl Round {
-    /// One round of the leader. Does nothing before the first lists are finished.
-    pub(super) async fn lead(&mut self, now: Timestamp) -> Result<(), RoundError> {
+    /// What every replica does: serve what is committed. Does nothing before the first lists are finished.
+    pub(super) fn follow(&mut self, now: Timestamp) {
+        if let Some(world) = self.world() {
+            self.delivery.observe(&world, now);
+        }
+        self.count_delivery();
+    }
+
+    /// One round of the leader; `changed` is when the first of the changes behind it was seen.
+    pub(super) async fn lead(&mut self, now: Timestamp, changed: Instant) -> Result<Outcome, RoundError> {
+        let mut outcome = Outcome::default();
+        if !self.cache.is_complete() {
+            return Ok(outcome);
+        }
         self.references.refresh(&self.cache).await?;
-        let Some(mut world) = self.cache.world() else {
-            return Ok(());
+        let Some(world) = self.world() else {
+            return Ok(outcome);
         };
-        world.keep_class(&self.class);
-        let resolution = self.resolve(&world, &BTreeMap::new(), &BTreeMap::new(), now);
+        self.delivery.observe(&world, now);
+        if let Err(error) = self.delivery.keep_peers(&world, &self.applier, now).await {
+            tracing::warn!(
+                error = chain(&error),
+                "certificates of the configuration stream are not as they should be"
+            );
+            outcome.again(FAILED);
+        }
+        self.delivery.observe(&world, now);
+        let acknowledgements = self.delivery.acknowledgements(&world);
+        let resolution = self.resolve(&world, &acknowledgements, now);
+        self.commit(&world, &resolution, changed, &mut outcome).await;
+        self.settle(&acknowledgements);
         self.count(&world, &resolution);
-        Ok(())
+        self.count_delivery();
+        Ok(outcome)
+    }
+
+    /// What is known of the objects that are ours.
+    fn world(&self) -> Option<World> {
+        let mut world = self.cache.world()?;
+        world.keep_class(&self.class);
+        Some(world)
+    }
+
+    async fn commit(&mut self, world: &World, resolution: &Resolution, changed: Instant, outcome: &mut Outcome) {
+        for (fleet, target) in &resolution.artefacts {
+            match self.delivery.commit(world, fleet, target, &self.applier).await {
+                Ok(Commit::Unchanged) => {}
+                Ok(Commit::Committed { bytes }) => {
+                    tracing::info!(%fleet, head = %target.head(), bytes, "committed");
+                    self.converging.insert(fleet.clone(), (target.head(), changed));
+                }
+                Ok(Commit::Later(pause)) => outcome.again(pause),
+                // The watch shows what was written instead, and begins the next round.
+                Ok(Commit::Outdated) => outcome.again(OUTDATED),
+                Err(error) => {
+                    tracing::warn!(%fleet, error = chain(&error), "configuration cannot be committed");
+                    outcome.again(FAILED);
+                }
+            }
+        }
+    }
+
+    /// Notes commits that every ready server serves by now.
+    fn settle(&mut self, acknowledgements: &BTreeMap<ObjectKey, Acknowledgements>) {
+        let metrics = &self.metrics;
+        self.converging.retain(|fleet, (head, changed)| {
+            let Some(answers) = acknowledgements.get(fleet).filter(|answers| !answers.ready.is_empty()) else {
+                return false;
+            };
+            let serves = |pod: &String| answers.by_pod.get(pod).is_some_and(|answer| answer.head >= *head);
+            if answers.ready.iter().all(serves) {
+                metrics.convergence_seconds.observe(changed.elapsed().as_secs_f64());
+                return false;
+            }
+            true
+        });
     }
 
     fn resolve(
         &self,
         world: &World,
-        previous: &BTreeMap<ObjectKey, Artefact>,
         acknowledgements: &BTreeMap<ObjectKey, Acknowledgements>,
         now: Timestamp,
     ) -> Resolution {
         let began = Instant::now();
         let resolution = resolve(&Inputs {
             world,
-            previous,
+            previous: self.delivery.artefacts(),
             acknowledgements,
             now,
         });
         self.metrics.compile_seconds.observe(began.elapsed().as_secs_f64());
         resolution
+    }
+
+    fn count_delivery(&self) {
+        self.metrics.fleets(&self.delivery.counts());
     }
 
     fn count(&self, world: &World, resolution: &Resolution) {
@@ -150,7 +254,21 @@ mod tests {
             debounce.changed(at(millis));
         }
         assert_eq!(debounce.due(), Some(at(5_000)));
-        debounce.begin();
+        assert_eq!(debounce.begin(at(5_000)), at(0));
         assert_eq!(debounce.due(), None);
+    }
+
+    #[test]
+    fn answers_are_taken_together_and_do_not_wait_for_changes() {
+        let start = Instant::now();
+        let at = |millis| start + Duration::from_millis(millis);
+        let mut debounce = Debounce::default();
+        debounce.answered(at(0));
+        debounce.answered(at(10));
+        assert_eq!(debounce.due(), Some(at(20)));
+        assert_eq!(debounce.begin(at(20)), at(20));
+        debounce.changed(at(100));
+        debounce.answered(at(110));
+        assert_eq!(debounce.due(), Some(at(130)));
     }
 }
