@@ -5,15 +5,17 @@
 //! lost owner references and UIDs.
 
 pub mod artefact;
+pub mod auth_server;
 pub mod peers;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use crds::manifests::Kind;
 use serde_json::{Value, json};
 use snapshot::Hash;
 
-use crate::world::{ChildId, ObjectKey};
+use crate::world::{ChildId, ChildKind, ObjectKey};
 
 /// Annotation with the hash of what was last applied: a field that is not wanted any more shows by it.
 pub const APPLIED_ANNOTATION: &str = "auth.nauthera.io/applied";
@@ -130,18 +132,39 @@ impl Desired {
         for (key, value) in owner.annotations() {
             set(&mut object, &["metadata", "annotations", &key], json!(value));
         }
-        let hash = Hash::of(object.to_string().as_bytes()).to_string();
-        let short = hash.get(..16).unwrap_or(&hash);
+        let applied = hash(&object, 16);
         set(
             &mut object,
             &["metadata", "annotations", APPLIED_ANNOTATION],
-            json!(short),
+            json!(applied),
         );
         Self {
             id,
             object,
             manager: MANAGER,
         }
+    }
+}
+
+/// The children of one owner, as they should be.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Children {
+    /// Whose they are.
+    pub owner: Owner,
+    /// What should be there, in the order of writing.
+    pub desired: Vec<Desired>,
+    /// What stays as it is for now.
+    pub kept: BTreeSet<ChildId>,
+    /// When to build them again, although nothing may have changed until then.
+    pub again_after: Option<Duration>,
+}
+
+impl Children {
+    /// The desired child of that kind and name.
+    pub fn get(&self, kind: ChildKind, name: &str) -> Option<&Desired> {
+        self.desired
+            .iter()
+            .find(|desired| desired.manager == MANAGER && desired.id.kind == kind && desired.id.key.name == name)
     }
 }
 
@@ -156,6 +179,38 @@ pub(crate) fn set(object: &mut Value, path: &[&str], value: Value) {
         at = fields.entry(*step).or_insert(Value::Null);
     }
     *at = value;
+}
+
+/// The first digits of the hash of a value; the order of fields does not count.
+pub(crate) fn hash(value: &Value, digits: usize) -> String {
+    let mut text = String::new();
+    write_sorted(value, &mut text);
+    Hash::of(text.as_bytes()).to_string().chars().take(digits).collect()
+}
+
+fn write_sorted(value: &Value, out: &mut String) {
+    match value {
+        Value::Object(fields) => {
+            let sorted: BTreeMap<&String, &Value> = fields.iter().collect();
+            out.push('{');
+            for (name, value) in sorted {
+                out.push_str(&Value::from(name.as_str()).to_string());
+                out.push(':');
+                write_sorted(value, out);
+                out.push(',');
+            }
+            out.push('}');
+        }
+        Value::Array(items) => {
+            out.push('[');
+            for item in items {
+                write_sorted(item, out);
+                out.push(',');
+            }
+            out.push(']');
+        }
+        value => out.push_str(&value.to_string()),
+    }
 }
 
 /// The text at a path of keys.

@@ -30,6 +30,7 @@ use snapshot::{Acknowledgements, Artefact, Fleet, ResourceId, ServerVersion, Ste
 
 pub use keys::MissingKey;
 pub use problem::Problem;
+pub(crate) use verdict::wanted_replicas;
 pub use verdict::{Details, Verdict};
 
 use crate::credentials;

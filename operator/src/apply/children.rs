@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::decide::{Step, Why, decide, is_ours};
 use super::differ::differs;
 use super::{Applier, ApplyError, Fenced, Force};
-use crate::build::{Desired, Owner, text};
+use crate::build::{Children, Desired, MANAGER, Owner, text};
 use crate::world::{ChildId, ChildKind, Cluster, Unreadable};
 
 /// What was changed.
@@ -94,17 +94,6 @@ impl Applied {
     }
 }
 
-/// The children of one owner, as they should be.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Children {
-    /// Whose they are.
-    pub owner: Owner,
-    /// What should be there, in the order of writing.
-    pub desired: Vec<Desired>,
-    /// What stays as it is for now.
-    pub kept: BTreeSet<ChildId>,
-}
-
 impl Applier {
     /// Makes the children as desired and deletes the owner's others, except Secrets and volume claims: they hold what
     /// cannot be made again. Fails only when this process may not write; everything else is told child by child.
@@ -158,6 +147,9 @@ impl Applier {
             // Not among ours: nobody may hold the name.
             None => self.get(id).await?.map(Arc::new),
         };
+        if desired.manager != MANAGER {
+            return self.beside(desired, owner, live.as_deref()).await;
+        }
         let (force, change) = match decide(desired, live.as_deref(), owner) {
             Step::Leave => return Ok(None),
             Step::Wait => return Err(Trouble::Known(Failure::Terminating)),
@@ -180,6 +172,16 @@ impl Applier {
         let differing = differs(&desired.object, &answer);
         self.memory().wrote(id, &desired.object, answer, differing);
         Ok(Some(change))
+    }
+
+    /// An apply under a second field manager: only to an object that is ours, and always, for what it changes is who
+    /// owns a field, which no comparison shows.
+    async fn beside(&self, desired: &Desired, owner: &Owner, live: Option<&Value>) -> Result<Option<Change>, Trouble> {
+        if live.is_some_and(|live| is_ours(live, owner)) {
+            let answer = self.apply(desired, Force::Yes).await?;
+            self.memory().wrote(&desired.id, &desired.object, answer, Vec::new());
+        }
+        Ok(None)
     }
 
     async fn prune(&self, children: &Children, cluster: &Cluster, applied: &mut Applied) -> Result<(), Fenced> {
