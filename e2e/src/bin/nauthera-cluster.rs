@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use e2e::cluster::{Cluster, Mode};
+use e2e::parts::checkout;
 
 const USAGE: &str = "usage: nauthera-cluster COMMAND
   up [NAME]              start a whole cluster, unless it runs already
@@ -55,6 +56,13 @@ async fn up(name: &str, mode: Mode) -> Result<()> {
     let mut said = format!("export KUBECONFIG={}\n", kubeconfig.display());
     if mode == Mode::Node {
         use std::fmt::Write as _;
+        // What `make images` packed.
+        for image in ["operator", "auth"] {
+            let archive = checkout().join(format!("target/images/nauthera-{image}.tar"));
+            if archive.is_file() {
+                cluster.load_image(&archive)?;
+            }
+        }
         let address = cluster.address();
         write!(
             said,
