@@ -4,6 +4,7 @@
 //! that is no good is refused alone and keeps its former version. Whatever happens to operators and files, the last
 //! good configuration keeps being served. What realms mean is not known here, only whether they may be served.
 
+mod dial;
 mod held;
 mod mount;
 mod stream;
@@ -41,7 +42,8 @@ pub struct Settings {
     pub token_file: Option<PathBuf>,
     /// The first wait before an operator is dialled again; it doubles up to [`Settings::backoff_longest`].
     pub backoff_first: Duration,
-    /// The longest wait before an operator is dialled again.
+    /// The longest wait before an operator is dialled again. Short: what an operator reports about this server waits for
+    /// it.
     pub backoff_longest: Duration,
     /// How often files are looked at again: those of the configuration while no operator is connected, and those of
     /// the peer certificate.
@@ -58,7 +60,7 @@ impl Settings {
             peer_dir: None,
             token_file: None,
             backoff_first: Duration::from_secs(1),
-            backoff_longest: Duration::from_mins(1),
+            backoff_longest: Duration::from_secs(8),
             reread: Duration::from_secs(15),
         }
     }
@@ -171,7 +173,7 @@ impl ConfigFeed {
         });
         feed.read_mount().await;
         feed.spawn(mount::follow(Arc::clone(&feed)));
-        stream::dial_all(&feed);
+        dial::dial_all(&feed);
         let handle = Handle {
             served: Arc::clone(&feed.served),
             status: feed.status.subscribe(),

@@ -37,3 +37,7 @@ pub const VERSION: &str = "v1alpha1";
 /// Annotation that freezes an object: while its value is `true`, nothing is written for it and its
 /// last compiled version keeps being served.
 pub const PAUSED_ANNOTATION: &str = "auth.nauthera.io/paused";
+
+/// Annotation of an AuthServer by which its owner decides about a mass loss of Realms and Clients that is held back:
+/// `confirm` lets them go, `veto` keeps them as long as it is there.
+pub const SHRINK_ANNOTATION: &str = "auth.nauthera.io/shrink";

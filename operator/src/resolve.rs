@@ -14,6 +14,7 @@ pub mod keys;
 mod problem;
 mod realm;
 mod scopes;
+mod shrink;
 mod verdict;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -501,13 +502,27 @@ fn steps(inputs: &Inputs<'_>, realms: &Realms, clients: &Clients) -> BTreeMap<Ob
         let Ok(fleet) = Fleet::new(&key.namespace, &key.name) else {
             continue;
         };
+        let mut desired = desired.remove(key).unwrap_or_default();
+        let guarded = inputs.previous.get(key).map(|previous| {
+            let guard = shrink::Guard {
+                world: inputs.world,
+                fleet: key,
+                previous,
+                desired: desired.iter().map(ResourceId::of).collect(),
+                now: inputs.now,
+            };
+            guard.judge()
+        });
+        let shrink::Guarded { held, shrink, recent } = guarded.unwrap_or_default();
+        desired.extend(held);
         let next = snapshot::Inputs {
             fleet,
             minimum_server: ServerVersion::current(),
-            desired: desired.remove(key).unwrap_or_default(),
+            desired,
             erase: erase.remove(key).unwrap_or_default(),
             acknowledgements: inputs.acknowledgements.get(key).cloned().unwrap_or_default(),
-            shrink: None,
+            shrink,
+            recent,
             now: inputs.now,
         };
         steps.insert(key.clone(), Artefact::next(inputs.previous.get(key), next));

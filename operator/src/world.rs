@@ -122,8 +122,11 @@ pub struct Cluster {
     /// Kinds that cannot be read, and why: no right, or not installed. What they hold is frozen, nothing is concluded
     /// from their absence.
     pub unreadable: BTreeMap<String, Unreadable>,
-    /// UIDs of the namespaces that are terminating.
+    /// Names of the namespaces that are terminating.
     pub terminating: BTreeSet<String>,
+    /// Custom resources that were seen being deleted, not long ago. After a gap of the watch an object may be gone
+    /// without being here.
+    pub deleted: BTreeSet<ObjectId>,
     /// What keeps pods of each fleet from running, its migration Jobs' pods included.
     pub troubles: BTreeMap<ObjectKey, Vec<Trouble>>,
 }

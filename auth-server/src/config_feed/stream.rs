@@ -1,9 +1,8 @@
-//! Streams from operators: each address is dialled for ever, each update is answered.
+//! A stream from an operator: hello, then every update is verified, applied and answered.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use snapshot::proto::config_client::ConfigClient;
@@ -28,12 +27,9 @@ const UPDATE_BYTES: usize = 64 * 1024 * 1024;
 /// How long the operator may take to close a stream whose other half is closed.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-/// How often names are resolved again, to find operators that joined.
-const RESOLVE_AGAIN: Duration = Duration::from_secs(30);
-
 /// Why a stream ended.
 #[derive(Debug, thiserror::Error)]
-enum End {
+pub(super) enum End {
     /// There is no peer folder or token file.
     #[error("no peer folder or no token file is configured")]
     NotConfigured,
@@ -63,106 +59,7 @@ enum End {
     Mismatch,
 }
 
-/// Counts the first attempts that have not ended yet.
-#[derive(Debug)]
-struct FirstDials(AtomicUsize);
-
-impl FirstDials {
-    fn add(&self, count: usize) {
-        self.0.fetch_add(count, Ordering::SeqCst);
-    }
-
-    /// Ends one; when it was the last, nobody is left to wait for.
-    fn end(&self, feed: &ConfigFeed) {
-        if self.0.fetch_sub(1, Ordering::SeqCst) == 1 {
-            feed.settle();
-        }
-    }
-}
-
-/// Dials every operator, each in a task of its own.
-pub(super) fn dial_all(feed: &Arc<ConfigFeed>) {
-    let addresses = feed.settings.operator_addresses.clone();
-    if addresses.is_empty() {
-        feed.settle();
-    }
-    let first = Arc::new(FirstDials(AtomicUsize::new(addresses.len())));
-    for address in addresses {
-        feed.spawn(resolve(Arc::clone(feed), address, Arc::clone(&first)));
-    }
-}
-
-/// Keeps one task for each address that a name has.
-async fn resolve(feed: Arc<ConfigFeed>, name: String, first: Arc<FirstDials>) {
-    let dialled = Arc::new(std::sync::Mutex::new(HashSet::new()));
-    let mut is_first = true;
-    loop {
-        let found: HashSet<SocketAddr> = match tokio::net::lookup_host(&name).await {
-            Ok(found) => found.collect(),
-            Err(error) => {
-                tracing::debug!(name, %error, "operator address does not resolve");
-                HashSet::new()
-            }
-        };
-        let is_unknown = found.is_empty();
-        for address in found {
-            let is_new = dialled
-                .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner)
-                .insert(address);
-            if is_new {
-                first.add(1);
-                let dialled = Arc::clone(&dialled);
-                let dialling = dial(Arc::clone(&feed), address, Arc::clone(&first));
-                feed.spawn(async move {
-                    dialling.await;
-                    dialled
-                        .lock()
-                        .unwrap_or_else(std::sync::PoisonError::into_inner)
-                        .remove(&address);
-                });
-            }
-        }
-        if std::mem::take(&mut is_first) {
-            first.end(&feed);
-        }
-        let pause = if is_unknown {
-            feed.settings.backoff_first
-        } else {
-            RESOLVE_AGAIN
-        };
-        tokio::time::sleep(pause).await;
-    }
-}
-
-/// Dials one address until it has failed for so long that its name is better asked again.
-async fn dial(feed: Arc<ConfigFeed>, address: SocketAddr, first: Arc<FirstDials>) {
-    let mut pending = Some(first);
-    let mut backoff = feed.settings.backoff_first;
-    loop {
-        let mut settled = false;
-        let end = converse(&feed, address, &mut settled).await;
-        if let Some(first) = pending.take() {
-            first.end(&feed);
-        }
-        tracing::info!(%address, reason = %chain(&end), "stream from operator ended");
-        if settled {
-            backoff = feed.settings.backoff_first;
-        }
-        tokio::time::sleep(jittered(backoff)).await;
-        backoff = (backoff * 2).min(feed.settings.backoff_longest);
-        if backoff == feed.settings.backoff_longest && matches!(end, End::Unreachable(_)) {
-            return;
-        }
-    }
-}
-
-/// Full jitter: anything between nothing and `longest`.
-fn jittered(longest: Duration) -> Duration {
-    longest.mul_f64(f64::from(rand::random::<u16>()) / f64::from(u16::MAX))
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -191,7 +88,7 @@ impl Drop for Connected<'_> {
 }
 
 /// One stream from its first to its last message. `settled` becomes true once the operator's configuration is served.
-async fn converse(feed: &Arc<ConfigFeed>, address: SocketAddr, settled: &mut bool) -> End {
+pub(super) async fn converse(feed: &Arc<ConfigFeed>, address: SocketAddr, settled: &mut bool) -> End {
     let (outgoing, mut incoming) = match open(feed, address).await {
         Ok(streams) => streams,
         Err(end) => return end,

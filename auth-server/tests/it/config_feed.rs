@@ -106,6 +106,7 @@ fn commit(previous: Option<&Artefact>, desired: Vec<Resource>) -> Artefact {
         erase: BTreeSet::new(),
         acknowledgements: Acknowledgements::default(),
         shrink: None,
+        recent: None,
         now: Timestamp::from_unix_seconds(1_800_000_000),
     };
     Artefact::next(previous, inputs).artefact
@@ -139,7 +140,8 @@ fn served_name(handle: &Handle, name: &str) -> Option<String> {
 
 /// An operator with its own authority. Each stream is handed to the test.
 struct Operator {
-    address: String,
+    /// Where it answers: two replicas.
+    addresses: [String; 2],
     peer_dir: TempDir,
     streams: mpsc::UnboundedReceiver<Conversation>,
 }
@@ -206,22 +208,26 @@ impl Operator {
             .unwrap();
         config.alpn_protocols = vec![b"h2".to_vec()];
 
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap().to_string();
         let (accepted, connections) = mpsc::unbounded_channel();
         let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
-        tokio::spawn(async move {
-            while let Ok((socket, _)) = listener.accept().await {
-                if let Ok(stream) = acceptor.accept(socket).await {
-                    let _ = accepted.send(Ok::<_, std::io::Error>(stream));
+        let mut addresses = [String::new(), String::new()];
+        for address in &mut addresses {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            *address = listener.local_addr().unwrap().to_string();
+            let (accepted, acceptor) = (accepted.clone(), acceptor.clone());
+            tokio::spawn(async move {
+                while let Ok((socket, _)) = listener.accept().await {
+                    if let Ok(stream) = acceptor.accept(socket).await {
+                        let _ = accepted.send(Ok::<_, std::io::Error>(stream));
+                    }
                 }
-            }
-        });
+            });
+        }
         let (opened, streams) = mpsc::unbounded_channel();
         let server = tonic::transport::Server::builder().add_service(ConfigServer::new(Script(opened)));
         tokio::spawn(server.serve_with_incoming(UnboundedReceiverStream::new(connections)));
         Self {
-            address,
+            addresses,
             peer_dir,
             streams,
         }
@@ -229,7 +235,7 @@ impl Operator {
 
     fn settings(&self, config_dir: &Path) -> Settings {
         let mut settings = settings(config_dir);
-        settings.operator_addresses = vec![self.address.clone()];
+        settings.operator_addresses = vec![self.addresses[0].clone()];
         settings.peer_dir = Some(self.peer_dir.path().to_owned());
         settings.token_file = Some(self.peer_dir.path().join("token"));
         settings
@@ -323,6 +329,80 @@ async fn boots_from_files_with_nobody_to_dial() {
     let next = commit(Some(&artefact), both("Changed"));
     write(folder.path(), &next);
     wait_for(&handle, |status| status.head == Some(next.head())).await;
+    assert_eq!(served_name(&handle, "one").as_deref(), Some("Changed"));
+}
+
+/// What a kubelet does: a folder of its own for each state, and one link that is swapped. The state is a manifest and
+/// the shards of some artefacts.
+fn mount(volume: &Path, state: &str, manifest: &Artefact, shards: &[&Artefact]) {
+    let folder = volume.join(state);
+    std::fs::create_dir(&folder).unwrap();
+    for artefact in shards.iter().chain([&manifest]) {
+        write(&folder, artefact);
+    }
+    std::os::unix::fs::symlink(state, volume.join("..data.new")).unwrap();
+    std::fs::rename(volume.join("..data.new"), volume.join("..data")).unwrap();
+    for file in std::fs::read_dir(&folder).unwrap() {
+        let name = file.unwrap().file_name();
+        // Those that are there already lead to the new state.
+        let _ = std::os::unix::fs::symlink(Path::new("..data").join(&name), volume.join(&name));
+    }
+}
+
+#[tokio::test]
+async fn boots_from_a_projected_volume_and_follows_it_while_no_operator_answers() {
+    let volume = tempfile::tempdir().unwrap();
+    let first = commit(None, both("One"));
+    let second = commit(Some(&first), both("Changed"));
+    mount(volume.path(), "..1", &first, &[]);
+    let mut settings = settings(volume.path());
+    // Nobody listens there any more.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    settings.operator_addresses = vec![listener.local_addr().unwrap().to_string()];
+    drop(listener);
+    let handle = ConfigFeed::start(settings.clone()).await;
+    assert_eq!(served_name(&handle, "one").as_deref(), Some("One"));
+    wait_for(&handle, Status::is_ready).await;
+
+    // Secrets of different age mount: shards of a commit that is not finished, beside the manifest of the former one.
+    mount(volume.path(), "..2", &first, &[&second, &first]);
+    std::fs::remove_dir_all(volume.path().join("..1")).unwrap();
+    let later = ConfigFeed::start(settings).await;
+    assert_eq!(served_name(&later, "one").as_deref(), Some("One"));
+
+    mount(volume.path(), "..3", &second, &[&first]);
+    std::fs::remove_dir_all(volume.path().join("..2")).unwrap();
+    for handle in [handle, later] {
+        wait_for(&handle, |status| status.head == Some(second.head())).await;
+        assert_eq!(served_name(&handle, "one").as_deref(), Some("Changed"));
+        let status = handle.status().borrow().clone();
+        assert_eq!((status.source, status.connected), (Source::Mount, 0));
+    }
+}
+
+#[tokio::test]
+async fn every_operator_is_followed_and_one_that_goes_leaves_the_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut operators = Operator::start().await;
+    let mut settings = operators.settings(folder.path());
+    settings.operator_addresses = operators.addresses.to_vec();
+    let handle = ConfigFeed::start(settings).await;
+    let (mut one, _) = operators.greet().await;
+    let (mut other, _) = operators.greet().await;
+    let first = commit(None, both("One"));
+    for stream in [&mut one, &mut other] {
+        assert_eq!(stream.push(&first, |_| {}).await.refused, None);
+    }
+    wait_for(&handle, |status| status.connected == 2 && status.is_ready()).await;
+
+    drop(one);
+    let second = commit(Some(&first), both("Changed"));
+    assert_eq!(other.push(&second, |_| {}).await.refused, None);
+    assert_eq!(served_name(&handle, "one").as_deref(), Some("Changed"));
+    // It is dialled again, says what it holds, and a late operator's older word is not taken.
+    let (mut again, hello) = operators.greet().await;
+    assert_eq!(hello.head.map(Into::into), Some(second.head()));
+    assert_eq!(again.push(&first, |_| {}).await.refused.unwrap().code, "Replayed");
     assert_eq!(served_name(&handle, "one").as_deref(), Some("Changed"));
 }
 

@@ -61,6 +61,7 @@ impl TestFleet {
             erase: BTreeSet::new(),
             acknowledgements: Acknowledgements::default(),
             shrink: None,
+            recent: None,
             now: now(),
         };
         let step = Artefact::next(self.artefact.as_ref(), inputs);

@@ -129,6 +129,7 @@ pub(crate) fn inputs(desired: Vec<Resource>) -> Inputs {
         erase: std::collections::BTreeSet::new(),
         acknowledgements: Acknowledgements::default(),
         shrink: None,
+        recent: None,
         now: NOW,
     }
 }

@@ -21,7 +21,9 @@ pub use artefact::{Artefact, ArtefactError, MANIFEST_FILE};
 pub use fleet::{Fleet, FleetError, OPERATOR_NAME, OPERATOR_URI};
 pub use hash::{Hash, HashError};
 pub use id::{ResourceId, ResourceIdError};
-pub use manifest::{Counts, Head, MANIFEST_BYTES, Manifest, ManifestError, SCHEMA, ServerVersion, ShrinkGuard, Trust};
+pub use manifest::{
+    Counts, Head, MANIFEST_BYTES, Manifest, ManifestError, RecentLoss, SCHEMA, ServerVersion, ShrinkGuard, Trust,
+};
 pub use next::{Acknowledgement, Acknowledgements, Exclusion, Inputs, Step};
 pub use shard::{Entry, Refusal, SHARD_BYTES, SHARD_COUNT, Shard, ShardError, Tombstone, shard_file};
 pub use wire::{Payload, RESOURCE_BYTES, ResourceError, decode, encode};

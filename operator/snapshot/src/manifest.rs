@@ -54,6 +54,8 @@ pub struct Manifest {
     pub counts: Counts,
     /// A mass deletion that is being held back, for the operator's next decision.
     pub shrink: Option<ShrinkGuard>,
+    /// What was withdrawn lately, for the operator's next decision.
+    pub recent: Option<RecentLoss>,
     /// Hashes of the shard files by shard number.
     pub shards: BTreeMap<u8, Hash>,
 }
@@ -80,8 +82,20 @@ pub struct ShrinkGuard {
     pub realms: u32,
     /// Clients that would go.
     pub clients: u32,
-    /// Whether a person confirmed it.
-    pub confirmed: bool,
+    /// Whether a confirmation was there before the loss was, and therefore confirms nothing.
+    pub spent_confirmation: bool,
+}
+
+/// What was withdrawn within a few minutes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RecentLoss {
+    /// When the first of it went.
+    pub since: Timestamp,
+    /// How many realms and clients were served then.
+    pub of: u32,
+    /// How many of them went.
+    pub lost: u32,
 }
 
 /// A version of the auth server: major, minor, patch.

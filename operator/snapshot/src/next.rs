@@ -13,7 +13,7 @@ use crate::artefact::{Artefact, Stored, content_of, counts_of};
 use crate::fleet::Fleet;
 use crate::hash::Hash;
 use crate::id::ResourceId;
-use crate::manifest::{Head, Manifest, SCHEMA, ServerVersion, ShrinkGuard};
+use crate::manifest::{Head, Manifest, RecentLoss, SCHEMA, ServerVersion, ShrinkGuard};
 use crate::shard::{Entry, Refusal, SHARD_COUNT, Shard, Tombstone};
 use crate::wire::{self, Payload, RESOURCE_BYTES, ResourceError};
 
@@ -35,6 +35,8 @@ pub struct Inputs {
     pub acknowledgements: Acknowledgements,
     /// A mass deletion that is being held back. What is held back belongs into `desired`.
     pub shrink: Option<ShrinkGuard>,
+    /// What was withdrawn lately.
+    pub recent: Option<RecentLoss>,
     /// The time.
     pub now: Timestamp,
 }
@@ -82,6 +84,16 @@ impl Acknowledgements {
         !self.ready.is_empty() && self.ready.iter().all(accepts)
     }
 
+    /// A position above `manifest` when a server has other content from the same position: it would refuse that of the
+    /// manifest for ever. Two histories had the same beginning and went on differently.
+    fn contradiction(&self, manifest: &Manifest) -> Option<Head> {
+        let contradicts = |answer: &Acknowledgement| answer.head == manifest.head && answer.content != manifest.content;
+        self.by_pod.values().any(contradicts).then_some(Head {
+            generation: manifest.head.generation.saturating_add(1),
+            ..manifest.head
+        })
+    }
+
     fn refusal(&self, id: &ResourceId, version: Hash) -> Option<&Refusal> {
         let refusals = self.by_pod.values().filter_map(|answer| answer.rejected.get(id));
         refusals.into_iter().find(|refusal| refusal.version == version)
@@ -123,6 +135,9 @@ impl Artefact {
     pub fn next(previous: Option<&Self>, inputs: Inputs) -> Step {
         let previous = previous.filter(|previous| previous.manifest().fleet == inputs.fleet);
         let highest = inputs.acknowledgements.highest;
+        let highest = previous
+            .and_then(|previous| inputs.acknowledgements.contradiction(previous.manifest()))
+            .max(highest);
         let (reopened, following) = following(previous.map(Self::head), highest, inputs.now);
         let mut excluded = BTreeMap::new();
         let mut wanted = by_shard(inputs.desired, &mut excluded);
@@ -160,6 +175,7 @@ impl Artefact {
             empty: entries.is_empty(),
             counts,
             shrink: inputs.shrink,
+            recent: inputs.recent,
             shards: shards.iter().map(|(number, stored)| (*number, stored.hash)).collect(),
         };
         Step {

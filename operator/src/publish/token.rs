@@ -286,6 +286,11 @@ impl TokenSigner {
         })
     }
 
+    /// Id and uncompressed point of its public key.
+    pub fn public_key(&self) -> (&str, &[u8]) {
+        (&self.kid, self.key.public_key().as_ref())
+    }
+
     /// What verifies its tokens.
     pub fn verifier(&self) -> TokenVerifier {
         let key = PublicKey::Es256(self.key.public_key().as_ref().to_vec());

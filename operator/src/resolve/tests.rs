@@ -1,5 +1,7 @@
 //! What holds for every world: nothing panics, no order matters, a wrong object harms only itself.
 
+mod shrink;
+
 use std::path::Path;
 use std::sync::Arc;
 

@@ -13,6 +13,7 @@ use oidc::Timestamp;
 use oidc::config::{self, SignatureAlgorithm};
 use snapshot::{Acknowledgements, Artefact, Head, ResourceId, Step};
 
+use super::shrink;
 use super::{Clients, Inputs, Problem, Realms, defaults, is_paused};
 use crate::credentials;
 use crate::world::{ObjectId, ObjectKey};
@@ -209,10 +210,15 @@ fn fleet(server: &crds::AuthServer, delivery: &Delivery<'_>) -> Verdict {
     };
     let accepted = Finding::new(ConditionType::Accepted, true, Reason::Accepted, "the spec is valid");
     let count = |number: usize| i32::try_from(number).unwrap_or(i32::MAX);
+    let mut findings = summarize(vec![accepted, programmed]);
+    if let Some(held) = &manifest.shrink {
+        let text = shrink::sentence(held);
+        findings.push(Finding::new(ConditionType::Degraded, true, Reason::ShrinkHeld, text));
+    }
     Verdict {
         generation: server.metadata.generation.unwrap_or(0),
         problems: Vec::new(),
-        findings: summarize(vec![accepted, programmed]),
+        findings,
         details: Details::AuthServer {
             replicas: ReplicaCounts::new(wanted_replicas(server), count(ready), count(serving)),
             realms: i32::try_from(manifest.counts.realms).unwrap_or(i32::MAX),

@@ -12,6 +12,7 @@ mod watching;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use crds::admission::Admission;
 use kube::api::DynamicObject;
@@ -52,7 +53,12 @@ struct State {
     entries: BTreeMap<Watched, BTreeMap<ObjectKey, Entry>>,
     named_secrets: BTreeMap<ObjectKey, Option<Arc<SecretObject>>>,
     foreign: BTreeSet<ChildId>,
+    /// Custom resources that were seen being deleted, and when.
+    deleted: BTreeMap<ObjectId, Instant>,
 }
+
+/// How long it is remembered that a deletion was seen: longer than mass loss is held back.
+const REMEMBERED: Duration = Duration::from_mins(30);
 
 impl std::fmt::Debug for Cache {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -141,6 +147,11 @@ impl Cache {
             if let Some(entries) = state.entries.get_mut(&watched) {
                 entries.remove(key);
             }
+            if let Watched::Custom(kind) = watched {
+                let id = ObjectId { kind, key: key.clone() };
+                state.deleted.retain(|_, since| since.elapsed() < REMEMBERED);
+                state.deleted.insert(id, Instant::now());
+            }
         });
     }
 
@@ -183,6 +194,7 @@ impl State {
         let mut world = World::default();
         let mut cluster = Cluster {
             foreign: self.foreign.clone(),
+            deleted: self.deleted.keys().cloned().collect(),
             ..Cluster::default()
         };
         let named = self.named_secrets.iter();
@@ -268,14 +280,10 @@ fn add(
                 .map(|(uid, name)| ((fleet.clone(), uid.clone()), name.clone()));
             ready.extend(pods);
         }
-        Entry::Namespace {
-            labels,
-            uid,
-            is_terminating,
-        } => {
+        Entry::Namespace { labels, is_terminating } => {
             world.namespaces.insert(key.name.clone(), labels.clone());
             if *is_terminating {
-                cluster.terminating.insert(uid.clone());
+                cluster.terminating.insert(key.name.clone());
             }
         }
     }

@@ -7,6 +7,7 @@
     reason = "a test that fails panics"
 )]
 
+mod delivery;
 mod dev_core;
 mod publish;
 mod renewal;

@@ -1,6 +1,6 @@
 //! The stream on real sockets, with a small peer in place of an auth server.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -26,7 +26,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Endpoint;
 
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(crate) fn now() -> Timestamp {
     Timestamp::from_unix_millis(jiff::Timestamp::now().as_millisecond())
@@ -69,7 +69,7 @@ pub(crate) fn client(client_id: &str, display_name: &str) -> Resource {
     })
 }
 
-fn commit(previous: Option<&Artefact>, fleet: &Fleet, desired: Vec<Resource>) -> Arc<Artefact> {
+pub(crate) fn commit(previous: Option<&Artefact>, fleet: &Fleet, desired: Vec<Resource>) -> Arc<Artefact> {
     let inputs = Inputs {
         fleet: fleet.clone(),
         minimum_server: ServerVersion(0, 1, 0),
@@ -77,6 +77,7 @@ fn commit(previous: Option<&Artefact>, fleet: &Fleet, desired: Vec<Resource>) ->
         erase: BTreeSet::new(),
         acknowledgements: Acknowledgements::default(),
         shrink: None,
+        recent: None,
         now: now(),
     };
     Arc::new(Artefact::next(previous, inputs).artefact)
@@ -167,13 +168,13 @@ impl World {
     }
 }
 
-struct Peer {
+pub(crate) struct Peer {
     outgoing: mpsc::Sender<FromServer>,
     incoming: tonic::Streaming<FromOperator>,
 }
 
 impl Peer {
-    async fn dial(address: SocketAddr, leaf: Option<&Leaf>, trusted: &Authority) -> Result<Self, String> {
+    pub(crate) async fn dial(address: SocketAddr, leaf: Option<&Leaf>, trusted: &Authority) -> Result<Self, String> {
         let mut roots = RootCertStore::empty();
         roots
             .add(CertificateDer::from_pem_slice(trusted.certificate_pem().as_bytes()).unwrap())
@@ -211,11 +212,11 @@ impl Peer {
         Ok(Self { outgoing, incoming })
     }
 
-    async fn say(&self, kind: from_server::Kind) {
+    pub(crate) async fn say(&self, kind: from_server::Kind) {
         self.outgoing.send(FromServer { kind: Some(kind) }).await.unwrap();
     }
 
-    async fn hello(&mut self, token: &str) {
+    pub(crate) async fn hello(&mut self, token: &str) {
         let hello = proto::Hello {
             protocol_min: 1,
             protocol_max: 1,
@@ -227,7 +228,7 @@ impl Peer {
     }
 
     /// The next message that is no heartbeat; `None` when the stream has ended.
-    async fn next(&mut self) -> Result<Option<from_operator::Kind>, tonic::Status> {
+    pub(crate) async fn next(&mut self) -> Result<Option<from_operator::Kind>, tonic::Status> {
         loop {
             let message = tokio::time::timeout(PATIENCE, self.incoming.message())
                 .await
@@ -240,7 +241,7 @@ impl Peer {
     }
 
     /// The pieces of the next update, answered.
-    async fn update(&mut self) -> Vec<proto::Piece> {
+    pub(crate) async fn update(&mut self) -> Vec<proto::Piece> {
         let mut pieces = Vec::new();
         loop {
             match self.next().await.unwrap().expect("an open stream") {
@@ -261,7 +262,7 @@ impl Peer {
     }
 }
 
-async fn eventually(what: &str, holds: impl Fn() -> bool) {
+pub(crate) async fn eventually(what: &str, holds: impl Fn() -> bool) {
     let deadline = tokio::time::Instant::now() + PATIENCE;
     while !holds() {
         assert!(tokio::time::Instant::now() < deadline, "not in time: {what}");
@@ -301,6 +302,43 @@ async fn a_certificate_of_a_fleet_that_is_not_served_is_refused() {
     assert!(world.dial(Some(&unknown), &world.operators).await.is_err());
     world.publisher.remove_fleet(&world.fleet);
     assert!(world.dial(Some(&world.leaf()), &world.operators).await.is_err());
+}
+
+#[tokio::test]
+async fn the_streams_of_a_removed_fleet_end() {
+    let world = World::start(Limits::default(), some()).await;
+    let mut server = world.server("1").await;
+    assert_eq!(server.update().await.len(), 1);
+    world.publisher.remove_fleet(&world.fleet);
+    assert_eq!(server.next().await.unwrap_err().code(), tonic::Code::Unavailable);
+    assert!(world.publisher.acks().borrow().fleets.is_empty());
+}
+
+#[tokio::test]
+async fn a_pod_that_no_watch_shows_is_refused_for_now_and_one_that_shows_up_in_time_is_served() {
+    let limits = Limits {
+        acquaintance: Duration::from_millis(300),
+        ..Limits::default()
+    };
+    let world = World::start(limits, some()).await;
+    let roster = |uid: &str, name: &str| {
+        let pods = BTreeMap::from([(uid.to_owned(), name.to_owned())]);
+        BTreeMap::from([(world.fleet.clone(), pods)])
+    };
+    world.publisher.set_roster(roster("1", "pod-1"));
+    let mut listed = world.server("1").await;
+    assert_eq!(listed.update().await.len(), 1);
+
+    // The UID of a pod that is gone, and another pod's UID.
+    for roster in [roster("1", "pod-1"), roster("2", "pod-of-another-name")] {
+        world.publisher.set_roster(roster);
+        let mut unlisted = world.server("2").await;
+        assert_eq!(unlisted.next().await.unwrap_err().code(), tonic::Code::Unavailable);
+    }
+
+    let mut late = world.server("3").await;
+    world.publisher.set_roster(roster("3", "pod-3"));
+    assert_eq!(late.update().await.len(), 1);
 }
 
 #[tokio::test]

@@ -259,3 +259,18 @@ fn another_fleets_artefact_is_not_built_upon() {
     let next = Artefact::next(Some(&first), other).artefact;
     assert_eq!(next.head().generation, 1);
 }
+
+#[test]
+fn a_server_that_has_other_content_from_the_same_position_opens_a_new_epoch() {
+    let first = step(None, one("Shop")).artefact;
+    let second = step(Some(&first), one("Store")).artefact;
+    // Restored from a backup of the time of the first, and edited differently.
+    let other = step(Some(&first), one("Other")).artefact;
+    assert_eq!(other.head(), second.head());
+    let next = after(&other, one("Other"), answers(&second, &[None])).artefact;
+    assert!(next.head().epoch > second.head().epoch);
+    assert_eq!(
+        after(&next, one("Other"), answers(&next, &[None])).artefact.head(),
+        next.head()
+    );
+}

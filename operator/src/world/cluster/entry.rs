@@ -46,7 +46,6 @@ pub(super) enum Entry {
     },
     Namespace {
         labels: BTreeMap<String, String>,
-        uid: String,
         is_terminating: bool,
     },
 }
@@ -77,7 +76,6 @@ impl Entry {
             Watched::Namespace => Self::Namespace {
                 is_terminating: object.metadata.deletion_timestamp.is_some(),
                 labels: object.metadata.labels.unwrap_or_default(),
-                uid: object.metadata.uid.unwrap_or_default(),
             },
         };
         Some((key, entry))
