@@ -2,6 +2,7 @@
 //! strictly, and that the roles hold nothing that is not meant.
 
 mod admission;
+mod installed;
 mod roles;
 
 use std::path::{Path, PathBuf};
