@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use e2e::cluster::{Cluster, Mode};
 use e2e::parts::checkout;
 use serde_json::Value;
@@ -48,13 +48,15 @@ fn install(cluster: &Cluster, values: &[&str]) -> Result<String> {
 async fn ready_pods(cluster: &Cluster) -> Result<Vec<String>> {
     let pods = cluster.json(&["get", "pods", "--namespace", NAMESPACE]).await?;
     let mut names = Vec::new();
-    for pod in pods["items"].as_array().into_iter().flatten() {
-        let status = pod.pointer("/status/containerStatuses/0").unwrap_or(&Value::Null);
-        let leaving = !pod["metadata"]["deletionTimestamp"].is_null();
-        if status["ready"] == true && !leaving {
-            anyhow::ensure!(status["restartCount"] == 0, "{pod}");
-            names.extend(pod["metadata"]["name"].as_str().map(str::to_owned));
+    for pod in pods.pointer("/items").and_then(Value::as_array).into_iter().flatten() {
+        let container = |field: &str| pod.pointer(&format!("/status/containerStatuses/0/{field}"));
+        let is_leaving = pod.pointer("/metadata/deletionTimestamp").is_some();
+        if is_leaving || container("ready") != Some(&Value::Bool(true)) {
+            continue;
         }
+        ensure!(container("restartCount") == Some(&Value::from(0)), "{pod}");
+        let name = pod.pointer("/metadata/name").and_then(Value::as_str);
+        names.extend(name.map(str::to_owned));
     }
     Ok(names)
 }
