@@ -74,7 +74,10 @@ impl App {
     pub async fn start(settings: Settings) -> Result<Running, StartError> {
         let listeners = listen_all(&settings.listen)?;
         let health_listener = listen(settings.health_listen)?;
-        let database = store::open(&DatabaseSettings::new(settings.database_url.expose().clone()))?;
+        let database = store::open(&DatabaseSettings {
+            url: settings.database_url.clone(),
+            pool_size: settings.database_pool,
+        })?;
         let revocations = Arc::new(Revocations::default());
         let config_feed = ConfigFeed::start(feed_settings(&settings)).await;
         let metrics = Metrics::new();

@@ -2,10 +2,14 @@
 
 use clap::{Parser, Subcommand};
 
-use auth_server::app::App;
+use auth_server::app::{App, StartError};
 use auth_server::command;
 use auth_server::log;
 use auth_server::settings::{DatabaseFlags, ServeFlags, Settings};
+
+/// How `serve` ends when the database schema is not one that it serves: whoever runs it knows by this that a migration
+/// is missing.
+const SCHEMA_EXIT_CODE: u8 = 3;
 
 /// The auth server of Nauthera: OpenID Connect and OAuth 2 for many realms.
 #[derive(Parser)]
@@ -41,7 +45,10 @@ fn main() -> std::process::ExitCode {
             {
                 eprintln!("error: {error:#}");
             }
-            std::process::ExitCode::FAILURE
+            match error.downcast_ref::<StartError>() {
+                Some(StartError::Schema(_)) => std::process::ExitCode::from(SCHEMA_EXIT_CODE),
+                _ => std::process::ExitCode::FAILURE,
+            }
         }
     }
 }

@@ -1,5 +1,7 @@
 //! What a server is told at start, checked whole: every error is listed at once, none is found at the first request.
 
+mod connection;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -96,6 +98,28 @@ pub struct DatabaseFlags {
         conflicts_with = "database_url"
     )]
     pub database_url_file: Option<PathBuf>,
+    /// Folder with the connection, one file for each part, as a mounted Secret: uri (also dsn or url), or host, port,
+    /// dbname (also database), user (also username), password and sslmode.
+    #[arg(
+        long,
+        env = "NAUTHERA_DATABASE_DIR",
+        value_name = "DIR",
+        conflicts_with_all = ["database_url", "database_url_file"]
+    )]
+    pub database_dir: Option<PathBuf>,
+    /// File with the authorities that the database's certificate must come from. Turns TLS on, unless the connection
+    /// says sslmode itself.
+    #[arg(long, env = "NAUTHERA_DATABASE_CA_FILE", value_name = "FILE")]
+    pub database_ca_file: Option<PathBuf>,
+    /// Connections to PostgreSQL at most.
+    #[arg(
+        long,
+        env = "NAUTHERA_DATABASE_POOL",
+        value_name = "CONNECTIONS",
+        default_value_t = 10,
+        value_parser = clap::value_parser!(u32).range(1..=200)
+    )]
+    pub database_pool: u32,
 }
 
 /// Checked settings of a server.
@@ -107,6 +131,8 @@ pub struct Settings {
     pub health_listen: SocketAddr,
     /// Database URL.
     pub database_url: oidc::Secret<String>,
+    /// Connections to the database at most.
+    pub database_pool: u32,
     /// Folder with the compiled configuration.
     pub config_dir: PathBuf,
     /// Operators to dial, and what proves who this server is to them.
@@ -138,15 +164,22 @@ pub struct OperatorLink {
 pub struct SettingsError(pub Vec<String>);
 
 impl DatabaseFlags {
-    /// The database URL, from the flag or the file.
+    /// The database URL, from the flag, the file or the folder.
     pub fn url(&self) -> Result<oidc::Secret<String>, String> {
-        let url = match (&self.database_url, &self.database_url_file) {
-            (Some(url), _) => url.clone(),
-            (None, Some(file)) => std::fs::read_to_string(file)
+        let url = match (&self.database_url, &self.database_url_file, &self.database_dir) {
+            (Some(url), _, _) => url.clone(),
+            (None, Some(file), _) => std::fs::read_to_string(file)
                 .map_err(|error| format!("--database-url-file {}: {error}", file.display()))?
                 .trim()
                 .to_owned(),
-            (None, None) => return Err("--database-url (or --database-url-file) is missing".to_owned()),
+            (None, None, Some(folder)) => connection::url_of_folder(folder)?,
+            (None, None, None) => {
+                return Err("--database-url (or --database-url-file, or --database-dir) is missing".to_owned());
+            }
+        };
+        let url = match &self.database_ca_file {
+            Some(file) => connection::with_authorities(&url, file),
+            None => url,
         };
         if !["postgres://", "postgresql://", "sqlite:///"]
             .iter()
@@ -200,6 +233,7 @@ impl Settings {
                 listen,
                 health_listen,
                 database_url,
+                database_pool: flags.database.database_pool,
                 config_dir,
                 operator,
                 fleet,
@@ -308,7 +342,7 @@ mod tests {
         insta::assert_snapshot!(Settings::check(&flags).unwrap_err(), @r#"
         9 setting(s) are wrong:
           - --listen "localhost" is not IP:PORT (for example 0.0.0.0:8080)
-          - --database-url (or --database-url-file) is missing
+          - --database-url (or --database-url-file, or --database-dir) is missing
           - --fleet "demo" is not NAMESPACE/NAME of an AuthServer
           - --max-staleness "soon" is not a duration such as 500ms, 60s, 5m or 1h
           - --trusted-proxies "10.0.0.0" is not a network such as 10.0.0.0/8

@@ -83,3 +83,21 @@ fn a_person_is_not_added_to_a_database_that_was_never_migrated() {
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.contains("run `nauthera-auth migrate`"), "{said}");
 }
+
+#[test]
+fn a_server_that_lacks_a_migration_ends_with_a_code_of_its_own() {
+    let (database, folder) = (database::empty_sqlite(), tempfile::tempdir().unwrap());
+    let secret = tempfile::tempdir().unwrap();
+    std::fs::write(secret.path().join("uri"), &database.url).unwrap();
+    let output = program()
+        .args(["serve", "--fleet", "demo/main", "--listen", "127.0.0.1:0"])
+        .args(["--health-listen", "127.0.0.1:0", "--config-dir"])
+        .arg(folder.path())
+        .arg("--database-dir")
+        .arg(secret.path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    assert!(said.ends_with("run `nauthera-auth migrate`\n"), "{said}");
+}
