@@ -2,7 +2,8 @@
 // colour schemes and another language, with pictures of every page.
 //
 // Settings: issuer, clientId, redirectUri, postLogoutRedirectUri, user, password, chromium, screenshots (a folder),
-// and optionally language ({tag, words}: a word of the sign-in page in it) and realmName.
+// and optionally language ({tag, words}: a word of the sign-in page in it), realmName, and browserArguments (further
+// arguments of Chromium: which names lead where, whose certificates count).
 import { createHash, randomBytes } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { createServer } from 'node:http'
@@ -32,7 +33,7 @@ await new Promise((resolve, reject) => {
 const metadata = await (await fetch(`${issuer}/.well-known/openid-configuration`)).json()
 const browser = await chromium.launch({
   executablePath: settings.chromium,
-  args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'],
+  args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync', ...(settings.browserArguments ?? [])],
 })
 
 /** An authorization request of this client. */

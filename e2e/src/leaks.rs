@@ -30,7 +30,7 @@ const PUBLIC_KEYS: [&str; 8] = [
 ];
 
 /// The secret bytes of a cluster, ready to be looked for.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Secrets {
     /// Where each piece is from.
     pieces: HashMap<[u8; PIECE_BYTES], String>,
@@ -64,13 +64,25 @@ impl fmt::Display for Leak {
     }
 }
 
+impl Default for Secrets {
+    fn default() -> Self {
+        Self {
+            pieces: HashMap::new(),
+            begins: vec![false; usize::from(u16::MAX) + 1],
+        }
+    }
+}
+
 impl Secrets {
     /// Takes Secret objects as the API server shows them.
     pub fn of(objects: &[Value]) -> Result<Self> {
-        let mut secrets = Self {
-            pieces: HashMap::new(),
-            begins: vec![false; usize::from(u16::MAX) + 1],
-        };
+        let mut secrets = Self::default();
+        secrets.take(objects)?;
+        Ok(secrets)
+    }
+
+    /// Takes further Secret objects.
+    pub fn take(&mut self, objects: &[Value]) -> Result<()> {
         for object in objects {
             let text = |path: &str| object.pointer(path).and_then(Value::as_str).unwrap_or_default();
             // A release of Helm: the chart and its values, compressed.
@@ -86,11 +98,11 @@ impl Secrets {
                 if !key.strip_suffix("crt").is_some_and(|name| name.ends_with('.')) && !open.contains(&value.as_slice())
                 {
                     let origin = format!("{}/{} {key}", text("/metadata/namespace"), text("/metadata/name"));
-                    secrets.add(&origin, value);
+                    self.add(&origin, value);
                 }
             }
         }
-        Ok(secrets)
+        Ok(())
     }
 
     /// Adds one value, for secrets that no object holds: a password, a bearer token.

@@ -13,6 +13,8 @@ use crate::parts::checkout;
 pub struct Postgres {
     folder: PathBuf,
     url: String,
+    /// The network namespace that it listens in, as a path; none for this machine's own.
+    network: Option<PathBuf>,
 }
 
 /// How to stop a server.
@@ -28,9 +30,20 @@ impl Postgres {
     /// Makes a cluster and starts it. Takes about two seconds.
     pub fn start() -> Result<Self> {
         let folder = tool(&["create", &std::process::id().to_string()])?;
+        Self::created(folder, None)
+    }
+
+    /// The same beside a Kubernetes cluster: in the network namespace of that name, at an address that its pods reach.
+    pub fn start_within(namespace: &str, address: &str) -> Result<Self> {
+        let folder = tool(&["create", &std::process::id().to_string(), address])?;
+        Self::created(folder, Some(Path::new("/var/run/netns").join(namespace)))
+    }
+
+    fn created(folder: String, network: Option<PathBuf>) -> Result<Self> {
         let mut cluster = Self {
             folder: PathBuf::from(folder),
             url: String::new(),
+            network,
         };
         cluster.start_again()?;
         Ok(cluster)
@@ -38,7 +51,16 @@ impl Postgres {
 
     /// Starts it again after `stop`, on the same port.
     pub fn start_again(&mut self) -> Result<()> {
-        self.url = tool(&["start", &self.folder.to_string_lossy()])?;
+        let script = checkout().join("e2e/tools/postgres");
+        let mut command = match &self.network {
+            None => Command::new(script),
+            Some(network) => {
+                let mut command = Command::new("nsenter");
+                command.arg(format!("--net={}", network.display())).arg(script);
+                command
+            }
+        };
+        self.url = printed(command.arg("start").arg(&self.folder))?;
         Ok(())
     }
 
@@ -55,6 +77,13 @@ impl Postgres {
     /// The superuser's URL of the database `postgres`.
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// The same without a database: what the URLs of all its databases begin with.
+    pub fn server(&self) -> &str {
+        self.url
+            .rsplit_once('/')
+            .map_or(self.url.as_str(), |(server, _)| server)
     }
 
     /// Makes a database, from a template when one is given, and returns its URL.
@@ -125,10 +154,11 @@ pub fn migrated_template(url: &str, name: &str, migrate: &Path) -> Result<String
 }
 
 fn tool(arguments: &[&str]) -> Result<String> {
-    let output = Command::new(checkout().join("e2e/tools/postgres"))
-        .args(arguments)
-        .output()
-        .context("e2e/tools/postgres")?;
+    printed(Command::new(checkout().join("e2e/tools/postgres")).args(arguments))
+}
+
+fn printed(command: &mut Command) -> Result<String> {
+    let output = command.output().context("e2e/tools/postgres")?;
     ensure!(
         output.status.success(),
         "e2e/tools/postgres: {}",

@@ -17,6 +17,10 @@ pub enum RelyingParty {
     Authlib,
     /// Headless Chromium, driven by npm `playwright-core` and judged by `axe-core`.
     Browser,
+    /// npm `openid-client`, which signs in again and again until it is told to end.
+    LoginLoop,
+    /// npm `openid-client`, which hands out the ID token that it got.
+    IdToken,
 }
 
 impl RelyingParty {
@@ -25,23 +29,38 @@ impl RelyingParty {
             Self::OpenidClient => "openid-client.mjs",
             Self::Authlib => "authlib_client.py",
             Self::Browser => "browser.mjs",
+            Self::LoginLoop => "login-loop.mjs",
+            Self::IdToken => "id-token.mjs",
         }
     }
 
     fn command(self) -> Result<Command> {
-        let mut command = match self {
-            Self::OpenidClient | Self::Browser => Command::new("node"),
-            Self::Authlib => Command::new(program("NAUTHERA_PYTHON")?),
-        };
+        let mut command = Command::new(self.interpreter()?);
         command.arg(folder().join(self.script()));
         Ok(command)
+    }
+
+    fn interpreter(self) -> Result<PathBuf> {
+        match self {
+            Self::OpenidClient | Self::Browser | Self::LoginLoop | Self::IdToken => Ok(PathBuf::from("node")),
+            Self::Authlib => program("NAUTHERA_PYTHON"),
+        }
+    }
+
+    /// Its command line, for a command that runs it somewhere else (`run_by`).
+    pub fn command_line(self) -> Result<[PathBuf; 2]> {
+        Ok([self.interpreter()?, folder().join(self.script())])
     }
 
     /// Runs it with these settings. Its lines are kept below `target/checks` under `name`, for the
     /// summary of the run; a line `not ok …` or fewer than `at_least` checks fail.
     pub fn run(self, name: &str, settings: &Value, at_least: usize) -> Result<()> {
-        let output = self
-            .command()?
+        self.run_by(self.command()?, name, settings, at_least)
+    }
+
+    /// The same by a prepared command, which has its command line at the end.
+    pub fn run_by(self, mut command: Command, name: &str, settings: &Value, at_least: usize) -> Result<()> {
+        let output = command
             .env("RELYING_PARTY", settings.to_string())
             .output()
             .context(self.script())?;
