@@ -46,7 +46,7 @@ pub(crate) async fn a_watch_gap_with_compaction_loses_nothing(stage: &mut Stage)
     }
     let operators = stage.pods(OPERATOR_NAMESPACE, OPERATOR).await?;
     for (uid, _) in operators.values() {
-        signal(stage, uid, Signal::STOP)?;
+        signal(uid, Signal::STOP)?;
     }
     stage.delete(&fleet.path("clients", "gap-deleted")).await?;
     stage
@@ -59,7 +59,7 @@ pub(crate) async fn a_watch_gap_with_compaction_loses_nothing(stage: &mut Stage)
     api_server.start_again()?;
     stage.cluster.wait_until_ready(&api_server).await?;
     for (uid, _) in operators.values() {
-        signal(stage, uid, Signal::CONT)?;
+        signal(uid, Signal::CONT)?;
     }
     let took = stage.ready(&fleet.path("clients", "gap-added"), READY).await?;
     rename(stage, &fleet, "After the gap", READY).await?;
@@ -94,8 +94,8 @@ fn is_known_client(stage: &Stage, fleet: &Fleet, name: &str) -> Result<bool> {
     Ok(String::from_utf8_lossy(&output.stdout).starts_with('2'))
 }
 
-fn signal(stage: &Stage, pod_uid: &str, signal: Signal) -> Result<()> {
-    for process in stage.processes(pod_uid)? {
+fn signal(pod_uid: &str, signal: Signal) -> Result<()> {
+    for process in Stage::processes(pod_uid)? {
         kill_process(Pid::from_raw(process).context("process 0")?, signal)?;
     }
     Ok(())
@@ -114,14 +114,14 @@ pub(crate) async fn a_frozen_leader_is_replaced_and_does_no_harm_afterwards(stag
         .iter()
         .find_map(|(name, pod)| leader.contains(name.as_str()).then_some(pod))
         .with_context(|| format!("no pod is the leader {leader}"))?;
-    signal(stage, uid, Signal::STOP)?;
+    signal(uid, Signal::STOP)?;
     let frozen = Instant::now();
     let other = |lease: &Value| holder(lease).filter(|holder| *holder != leader);
     let taken = stage.until(LEASE, READY, other).await;
     let edited = rename(stage, &fleet, "Under another leader", READY).await;
     let took = frozen.elapsed();
     let thawed = jiff::Timestamp::now();
-    signal(stage, uid, Signal::CONT)?;
+    signal(uid, Signal::CONT)?;
     let (successor, _) = taken?;
     edited?;
     tokio::time::sleep(Duration::from_secs(6)).await;
@@ -181,7 +181,7 @@ pub(crate) async fn a_client_secret_that_is_deleted_or_edited_comes_right(stage:
             .all(|key| object["data"][*key] == after["data"][*key])
             .then_some(())
     };
-    let (_, put_back) = stage.until(&path, READY, right).await?;
+    let ((), put_back) = stage.until(&path, READY, right).await?;
     stage.ready(&client, READY).await?;
     scenario("a client's Secret deleted, then edited by hand")
         .observed(format!(

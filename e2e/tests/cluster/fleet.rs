@@ -97,7 +97,7 @@ impl Fleet {
             self.object(
                 "AuthServer",
                 "login",
-                json!({
+                &json!({
                     "replicas": replicas,
                     "database": {"postgres": {"secretRef": {"name": "database"}, "pool": 4}},
                     "exposure": exposure,
@@ -120,7 +120,7 @@ impl Fleet {
         self.object(
             "Realm",
             name,
-            json!({
+            &json!({
                 "serverRef": {"name": "login"},
                 "issuer": issuer,
                 "branding": {"displayName": "People"},
@@ -144,10 +144,10 @@ impl Fleet {
         if let (Some(spec), Value::Object(more)) = (spec.as_object_mut(), more) {
             spec.extend(more);
         }
-        self.object("Client", name, spec)
+        self.object("Client", name, &spec)
     }
 
-    fn object(&self, kind: &str, name: &str, spec: Value) -> Value {
+    fn object(&self, kind: &str, name: &str, spec: &Value) -> Value {
         json!({"apiVersion": "auth.nauthera.io/v1alpha1", "kind": kind,
             "metadata": {"name": name, "namespace": self.namespace}, "spec": spec})
     }

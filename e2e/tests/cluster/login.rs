@@ -51,7 +51,7 @@ impl Logins {
     /// Waits until so many more succeeded.
     pub(crate) async fn more(&mut self, count: usize) -> Result<()> {
         let wanted = self.so_far().0 + count;
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_mins(1);
         while self.so_far().0 < wanted {
             self.process.expect_running()?;
             ensure!(

@@ -147,7 +147,7 @@ pub(crate) async fn kubernetes_itself_accepts_our_id_token(stage: &mut Stage) ->
     stage.cluster.apply(&binding.to_string()).await?;
     let kubeconfig = stage.cluster.kubeconfig_of_token("ada", token.trim())?;
     // The API server reads its file again within seconds, and the keys of the issuer after that.
-    let deadline = std::time::Instant::now() + Duration::from_secs(60);
+    let deadline = std::time::Instant::now() + Duration::from_mins(1);
     let who: Value = loop {
         match kubectl(&kubeconfig, &["auth", "whoami", "-o", "json"], "").await {
             Ok(answer) => break serde_json::from_str(&answer)?,

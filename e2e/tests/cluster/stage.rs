@@ -18,7 +18,7 @@ use serde_json::Value;
 pub(crate) const OPERATOR_NAMESPACE: &str = "nauthera-system";
 
 /// What a pod may take to be ready on a loaded machine.
-pub(crate) const READY: Duration = Duration::from_secs(120);
+pub(crate) const READY: Duration = Duration::from_mins(2);
 
 /// Our own API, as a path.
 pub(crate) const API: &str = "/apis/auth.nauthera.io/v1alpha1";
@@ -197,7 +197,7 @@ impl Stage {
     }
 
     /// The processes of a pod's containers on this machine, without the one that only holds its namespaces.
-    pub(crate) fn processes(&self, pod_uid: &str) -> Result<Vec<i32>> {
+    pub(crate) fn processes(pod_uid: &str) -> Result<Vec<i32>> {
         let mut found = Vec::new();
         for entry in std::fs::read_dir("/proc")? {
             let path = entry?.path();
