@@ -13,6 +13,7 @@ pub mod infrastructure;
 mod migration;
 mod network;
 mod overlay;
+mod peer;
 mod pod;
 mod scaling;
 mod service;
@@ -122,6 +123,7 @@ pub fn children(inputs: &BuildInputs<'_>) -> Children {
     let migration = migration::plan(inputs, &choice);
     let mut desired = vec![account::build(inputs), settings::build(inputs), service::build(inputs)];
     desired.extend(volume::build(inputs));
+    desired.extend(peer::build(inputs));
     desired.extend(network::build(inputs));
     desired.extend(migration.job);
     let mut kept = BTreeSet::new();

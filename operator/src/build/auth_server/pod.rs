@@ -168,18 +168,11 @@ pub(super) fn link(inputs: &BuildInputs<'_>) -> Vec<Mount> {
     let token = json!({"serviceAccountToken": {
         "audience": TOKEN_AUDIENCE, "expirationSeconds": 3600, "path": "token",
     }});
+    let peer = super::peer::volume(inputs);
     let projected = |sources: Value| source("projected", json!({"defaultMode": 0o440, "sources": sources}));
     vec![
         Mount::new("config", CONFIG, ReadOnly::Yes, projected(json!(sources))),
-        Mount::new(
-            "peer",
-            PEER,
-            ReadOnly::Yes,
-            source(
-                "secret",
-                json!({"secretName": format!("{name}-peer"), "defaultMode": 0o440}),
-            ),
-        ),
+        Mount::new("peer", PEER, ReadOnly::Yes, source(peer.0, peer.1)),
         Mount::new("token", TOKEN, ReadOnly::Yes, projected(json!([token]))),
     ]
 }

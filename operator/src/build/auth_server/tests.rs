@@ -461,3 +461,43 @@ fn every_child_says_whose_it_is() {
         );
     }
 }
+
+#[test]
+fn with_an_issuer_of_its_own_a_fleet_shows_that_ones_certificate_and_trusts_the_operators() {
+    let case = Case::new(&json!({
+        "database": {"embedded": {}}, "peerTls": {"certManager": {"issuerRef": {"name": "tenant"}}},
+    }));
+    let children = case.children();
+    let certificate = ChildId::new(ChildKind::Certificate, "login", "main-peer");
+    let certificate = children
+        .desired
+        .iter()
+        .find(|desired| desired.id == certificate)
+        .unwrap();
+    let spec = field(&certificate.object, &["spec"]).unwrap();
+    assert_eq!(spec["uris"], json!(["spiffe://nauthera/ns/login/authserver/main"]));
+    assert_eq!(spec["secretName"], "main-peer-tls");
+    assert_eq!(
+        spec["secretTemplate"]["labels"]["app.kubernetes.io/managed-by"],
+        "nauthera-operator"
+    );
+    let pod = children
+        .desired
+        .iter()
+        .find(|desired| desired.id.kind == ChildKind::Deployment)
+        .and_then(|desired| field(&desired.object, &["spec", "template", "spec", "volumes"]))
+        .and_then(Value::as_array)
+        .unwrap();
+    let peer = pod.iter().find(|volume| volume["name"] == "peer").unwrap();
+    let sources = peer["projected"]["sources"].as_array().unwrap();
+    let files: Vec<_> = sources
+        .iter()
+        .map(|source| {
+            (
+                &source["secret"]["name"],
+                source["secret"]["items"].as_array().unwrap().len(),
+            )
+        })
+        .collect();
+    assert_eq!(files, [(&json!("main-peer-tls"), 2), (&json!("main-peer"), 1)]);
+}
