@@ -191,7 +191,8 @@ pub struct ClientSpec {
     pub secret: ClientSecret,
 
     /// Replaces the generated client secret from time to time. When absent, it stays until the
-    /// annotation `auth.nauthera.io/rotate` gets a new value.
+    /// annotation `auth.nauthera.io/rotate` gets a new value. The annotation
+    /// `auth.nauthera.io/revoke` replaces it too, and makes the former one invalid at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rotation: Option<SecretRotation>,
 }
@@ -523,6 +524,24 @@ pub struct SecretRotation {
     #[serde(default = "SecretRotation::default_overlap")]
     #[schemars(extend("x-kubernetes-validations" = between("1m", "720h")))]
     pub overlap: Duration,
+    /// Hours of the day in which the secret is replaced; any when absent. What the annotation
+    /// `auth.nauthera.io/rotate` asks for is done at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window: Option<RotationWindow>,
+}
+
+/// Hours of the day, in UTC. A window that ends before it begins spans midnight.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(extend("x-kubernetes-validations" = rules([
+    ("self.from != self.to", "from and to must differ: leave window out to allow any hour"),
+])))]
+pub struct RotationWindow {
+    /// When it begins, as `HH:MM`.
+    #[schemars(length(min = 5, max = 5), regex(pattern = r"^([01][0-9]|2[0-3]):[0-5][0-9]$"))]
+    pub from: String,
+    /// When it ends, as `HH:MM`.
+    #[schemars(length(min = 5, max = 5), regex(pattern = r"^([01][0-9]|2[0-3]):[0-5][0-9]$"))]
+    pub to: String,
 }
 
 impl SecretRotation {

@@ -108,6 +108,8 @@ words! {
         NoReadyReplicas,
         /// A rotated secret is accepted by the servers and waits for its turn to be written, or the former one is still in its overlap.
         Rotating,
+        /// A rotated secret waits for replicas that do not accept it yet, for more than 15 minutes.
+        RotationBlocked,
         /// The spec contradicts itself or its surroundings; the message names the field and the fix.
         Invalid,
         /// The other side does not admit it: the realm's spec.clients.admit or the fleet's spec.realms.admit.
@@ -176,6 +178,7 @@ impl Reason {
             | Self::WaitingForReference
             | Self::NoReadyReplicas
             | Self::Rotating
+            | Self::RotationBlocked
             | Self::Stale
             | Self::Deleting => Prognosis::Progressing,
             Self::Invalid

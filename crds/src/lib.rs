@@ -41,3 +41,15 @@ pub const PAUSED_ANNOTATION: &str = "auth.nauthera.io/paused";
 /// Annotation of an AuthServer by which its owner decides about a mass loss of Realms and Clients that is held back:
 /// `confirm` lets them go, `veto` keeps them as long as it is there.
 pub const SHRINK_ANNOTATION: &str = "auth.nauthera.io/shrink";
+
+/// Annotation of a Client: a new value asks for a new client secret, in the safe order. Each value
+/// acts once.
+pub const ROTATE_ANNOTATION: &str = "auth.nauthera.io/rotate";
+
+/// Annotation of a Client: a new value replaces the client secret at once and makes every former
+/// one invalid. Each value acts once.
+pub const REVOKE_ANNOTATION: &str = "auth.nauthera.io/revoke";
+
+/// Annotation of the Secret with the keys of a realm, set by whoever owns the fleet: the Realm
+/// (`namespace/name`) that may use them, in place of the one that they were made for.
+pub const ADOPT_KEYS_ANNOTATION: &str = "auth.nauthera.io/adopt-keys";

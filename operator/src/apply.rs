@@ -6,10 +6,13 @@
 pub mod children;
 pub mod decide;
 pub mod differ;
+mod events;
 mod fence;
+mod generated;
 mod lease;
 mod memory;
 pub mod secret;
+mod status;
 
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -26,6 +29,7 @@ use crate::world::{ChildId, ChildKind};
 use memory::Memory;
 
 pub use children::{Applied, Change, Failure};
+pub use events::Events;
 pub use fence::{Fence, Fenced};
 pub use lease::{LeaseClient, LeaseError};
 

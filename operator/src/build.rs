@@ -6,7 +6,10 @@
 
 pub mod artefact;
 pub mod auth_server;
+pub mod client;
 pub mod peers;
+pub(crate) mod placeholder;
+pub mod realm;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

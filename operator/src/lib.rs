@@ -5,15 +5,14 @@
 
 pub mod apply;
 pub mod build;
-pub mod credentials;
 pub mod dev;
 mod listener;
 pub mod log;
-pub mod mint;
 pub mod pki;
 pub mod publish;
 pub mod resolve;
 pub mod run;
+pub mod status;
 pub mod table;
 pub mod validate;
 pub mod world;

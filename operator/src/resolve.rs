@@ -11,9 +11,13 @@ mod conflict;
 mod defaults;
 mod former;
 pub mod keys;
+mod outcome;
 mod problem;
 mod realm;
+mod realm_keys;
+mod rotation;
 mod scopes;
+mod secrets;
 mod shrink;
 mod verdict;
 
@@ -31,13 +35,14 @@ use snapshot::{Acknowledgements, Artefact, Fleet, ResourceId, ServerVersion, Ste
 
 pub use keys::MissingKey;
 pub use problem::Problem;
+pub(crate) use rotation::Ledger;
+pub use secrets::{Credentials, MissingClientSecret};
 pub(crate) use verdict::wanted_replicas;
 pub use verdict::{Details, Verdict};
 
-use crate::credentials;
 use crate::world::{ObjectId, ObjectKey, SecretObject, World};
-use conflict::Claim;
 use former::Former;
+use outcome::{Attachment, Contested, Outcome};
 
 /// What [`resolve`] decides from.
 #[derive(Clone, Copy, Debug)]
@@ -61,8 +66,15 @@ pub struct Resolution {
     pub missing_keys: Vec<MissingKeys>,
     /// Clients whose client secret has to be generated.
     pub missing_client_secrets: Vec<MissingClientSecret>,
-    /// The Secrets beside the Clients, as they should be.
-    pub credentials: BTreeMap<ObjectKey, SecretObject>,
+    /// Secrets that the operator keeps for itself and that have to be replaced: the bookkeeping of client secrets.
+    /// Each is written with the `resourceVersion` that it was read with, or created when there is none.
+    pub ledgers: BTreeMap<ObjectKey, SecretObject>,
+    /// The Secrets beside the Clients: what of them is ours, as it should be.
+    pub credentials: BTreeMap<ObjectKey, Credentials>,
+    /// Secrets that the operator kept for itself and that nobody needs any more.
+    pub spent: Vec<ObjectKey>,
+    /// When time alone changes something about client secrets.
+    pub wake: Option<Timestamp>,
     /// What is to be said about each custom resource.
     pub verdicts: BTreeMap<ObjectId, Verdict>,
 }
@@ -80,21 +92,12 @@ pub struct MissingKeys {
     pub keys: Vec<MissingKey>,
 }
 
-/// A client secret that has to be generated into a Secret.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MissingClientSecret {
-    /// The Secret.
-    pub secret: ObjectKey,
-    /// The Client.
-    pub client: ObjectKey,
-}
-
 /// Decides everything. Never fails: what is wrong is said in the verdict of the object that is wrong.
 pub fn resolve(inputs: &Inputs<'_>) -> Resolution {
     let former = Former::new(inputs.previous);
     let mut realms = realms(inputs, &former);
     let mut resolution = Resolution::default();
-    realm_keys(inputs, &mut realms, &mut resolution);
+    realm_keys::decide(inputs, &mut realms, &former, &mut resolution);
     let clients = clients(inputs, &realms, &former, &mut resolution);
     let steps = steps(inputs, &realms, &clients);
     resolution.verdicts = verdict::verdicts(inputs, &realms, &clients, &steps);
@@ -102,28 +105,15 @@ pub fn resolve(inputs: &Inputs<'_>) -> Resolution {
     resolution
 }
 
-/// What came of one Realm.
-#[derive(Debug, Default)]
-struct RealmOutcome {
-    /// The fleet that serves it.
-    fleet: Option<ObjectKey>,
-    /// What is served: compiled from its spec, or its former version.
-    served: Option<oidc::config::Realm>,
-    /// Whether `served` is the former version, because the spec cannot be used.
-    is_former: bool,
-    keys: Option<oidc::config::KeySet>,
-    problems: Vec<Problem>,
-}
+type RealmOutcome = Outcome<oidc::config::Realm, Option<oidc::config::KeySet>>;
+type ClientOutcome = Outcome<oidc::config::Client, Context>;
 
-/// What came of one Client.
+/// What a Client shows of its surroundings.
 #[derive(Debug, Default)]
-struct ClientOutcome {
-    fleet: Option<ObjectKey>,
+struct Context {
     issuer: Option<String>,
-    served: Option<oidc::config::Client>,
     effective: Option<EffectiveClient>,
-    is_former: bool,
-    problems: Vec<Problem>,
+    secrets: Option<secrets::Secrets>,
 }
 
 type Realms = BTreeMap<ObjectKey, RealmOutcome>;
@@ -131,119 +121,85 @@ type Clients = BTreeMap<ObjectKey, ClientOutcome>;
 
 fn realms(inputs: &Inputs<'_>, former: &Former<'_>) -> Realms {
     let world = inputs.world;
-    let mut outcomes = Realms::new();
-    let mut claims = Vec::new();
-    for (key, realm) in &world.realms {
-        let outcome = compile_realm(world, key, realm);
-        if let (Some(fleet), Some(served)) = (&outcome.fleet, &outcome.served) {
-            let created = realm.metadata.creation_timestamp.as_ref().map(|time| time.0);
-            claims.push(Claim {
-                name: (fleet.clone(), served.id),
-                holder: key.clone(),
-                created,
-            });
-        }
-        outcomes.insert(key.clone(), outcome);
-    }
-    let undecodable = world
-        .undecodable
-        .keys()
-        .filter(|id| id.kind == Kind::Realm)
-        .map(|id| &id.key);
-    for key in undecodable {
-        outcomes.insert(key.clone(), RealmOutcome::default());
-    }
-    let paused = |key: &ObjectKey| world.realms.get(key).is_some_and(|r| is_paused(&r.metadata));
-    let mut held = BTreeMap::new();
-    for (key, outcome) in &mut outcomes {
-        if (outcome.served.is_none() && keeps_former(&outcome.problems)) || paused(key) {
-            let served = former
-                .realm(key)
-                .filter(|(fleet, _)| world.auth_servers.contains_key(fleet));
-            outcome.served = None;
-            outcome.is_former = true;
-            if let Some((fleet, realm)) = served {
-                held.insert((fleet.clone(), realm.id), key.clone());
-                outcome.fleet = Some(fleet);
-                outcome.served = Some(realm);
-            }
-        }
-    }
-    claims.retain(|claim| outcomes.get(&claim.holder).is_some_and(|outcome| !outcome.is_former));
-    let incumbent = |(fleet, id): &(ObjectKey, RealmId)| former.holder(fleet, &ResourceId::Realm(*id));
-    for (loser, winner) in conflict::losers(claims, &held, incumbent) {
-        if let Some(outcome) = outcomes.get_mut(&loser) {
-            outcome.served = None;
-            let fix = "use another issuer, or delete the other one";
-            outcome.problems.push(Problem::conflict(
-                "spec.issuer",
-                format!("Realm {winner} has it already: {fix}"),
-            ));
-        }
-    }
+    let compiled = world.realms.iter();
+    let mut outcomes: Realms = compiled
+        .map(|(key, realm)| (key.clone(), compile_realm(world, key, realm)))
+        .collect();
+    let metadata = |key: &ObjectKey| Some(&world.realms.get(key)?.metadata);
+    let rules = RealmRules { world, former };
+    outcome::settle(&mut outcomes, undecodable(world, Kind::Realm), metadata, &rules);
     outcomes
 }
 
-fn compile_realm(world: &World, key: &ObjectKey, realm: &crds::Realm) -> RealmOutcome {
-    let reference = &realm.spec.server_ref;
-    let namespace = reference
-        .namespace
-        .as_ref()
-        .map_or(key.namespace.as_str(), |namespace| namespace.as_str());
-    let fleet_key = ObjectKey::new(namespace, reference.name.as_str());
-    let failed = |problem| RealmOutcome {
-        problems: vec![problem],
-        ..RealmOutcome::default()
-    };
-    let Some(fleet) = world.auth_servers.get(&fleet_key) else {
-        return failed(dangling(world, Kind::AuthServer, fleet_key, "spec.serverRef"));
-    };
-    let admit = &fleet.spec.realms.admit;
-    let admission = admit::Admission {
-        own_namespace: &fleet_key.namespace,
-        from: admit.from,
-        selector: admit.selector.as_ref(),
-        names: &admit.names,
-    };
-    if !admission.admits(&key.namespace, &world.namespaces) {
-        let fix = "its owner can change spec.realms.admit there";
-        let message = format!(
-            "AuthServer {fleet_key} admits no realms of namespace {}: {fix}",
-            key.namespace
-        );
-        return failed(Problem::not_admitted("spec.serverRef", message));
+/// An issuer belongs to one Realm of a fleet.
+struct RealmRules<'a> {
+    world: &'a World,
+    former: &'a Former<'a>,
+}
+
+impl Contested<oidc::config::Realm, (ObjectKey, RealmId)> for RealmRules<'_> {
+    fn name(&self, fleet: &ObjectKey, served: &oidc::config::Realm) -> (ObjectKey, RealmId) {
+        (fleet.clone(), served.id)
     }
-    match realm::compile(key, realm, fleet) {
-        Ok(served) => RealmOutcome {
-            fleet: Some(fleet_key),
+
+    fn former(&self, key: &ObjectKey) -> Option<(ObjectKey, oidc::config::Realm)> {
+        let former = self.former.realm(key);
+        former.filter(|(fleet, _)| self.world.auth_servers.contains_key(fleet))
+    }
+
+    /// Whoever has the keys, for nobody else could be served.
+    fn incumbent(&self, (fleet, id): &(ObjectKey, RealmId)) -> Option<ObjectKey> {
+        let secret = self.world.secrets.get(&keys::secret_key(fleet, *id));
+        match secret.and_then(|secret| keys::holder(secret)) {
+            Some(holder) => ObjectKey::parse(holder),
+            None => self.former.holder(fleet, &ResourceId::Realm(*id)),
+        }
+    }
+
+    fn lost(&self, winner: &ObjectKey) -> Problem {
+        let fix = "use another issuer, or delete the other one";
+        Problem::conflict("spec.issuer", format!("Realm {winner} has it already: {fix}"))
+    }
+}
+
+/// The objects of a kind that do not parse.
+fn undecodable(world: &World, kind: Kind) -> BTreeSet<&ObjectKey> {
+    let ids = world.undecodable.keys();
+    ids.filter(|id| id.kind == kind).map(|id| &id.key).collect()
+}
+
+fn compile_realm(world: &World, key: &ObjectKey, realm: &crds::Realm) -> RealmOutcome {
+    if let Some(problem) = deleting(&realm.metadata) {
+        return RealmOutcome::of(vec![problem], None);
+    }
+    let attachment = Attachment {
+        from: key,
+        reference: &realm.spec.server_ref,
+        field: "spec.serverRef",
+        kind: Kind::AuthServer,
+        admits: ("spec.realms.admit", "realms"),
+    };
+    let compiled = match attachment.resolve(world, &world.auth_servers, |fleet| {
+        admit::realms(&fleet.spec.realms.admit)
+    }) {
+        Ok((fleet, server)) => realm::compile(key, realm, server).map(|served| (fleet, served)),
+        Err(problem) => Err(vec![problem]),
+    };
+    match compiled {
+        Ok((fleet, served)) => RealmOutcome {
+            fleet: Some(fleet),
             served: Some(served),
             ..RealmOutcome::default()
         },
-        Err(problems) => RealmOutcome {
-            problems,
-            ..RealmOutcome::default()
-        },
+        Err(problems) => RealmOutcome::of(problems, None),
     }
 }
 
-/// A reference that leads nowhere, or to an object that cannot be used.
-fn dangling(world: &World, kind: Kind, key: ObjectKey, field: &str) -> Problem {
-    let name = format!("{} {key}", kind.as_str());
-    if world.undecodable.contains_key(&ObjectId { kind, key }) {
-        Problem::unusable(field, format!("{name} cannot be read: correct it"))
-    } else {
-        Problem::missing(
-            format!("{field}.name"),
-            format!("{name} does not exist: create it, or correct the reference"),
-        )
-    }
-}
-
-/// Whether an object with these problems keeps serving its last good version. What is not admitted or taken by another
-/// is withdrawn.
-fn keeps_former(problems: &[Problem]) -> bool {
-    let withdraws = |problem: &Problem| matches!(problem.reason, Reason::NotAdmitted | Reason::Conflict);
-    !problems.iter().any(withdraws)
+/// An object that only somebody's finalizer keeps is withdrawn.
+fn deleting(metadata: &ObjectMeta) -> Option<Problem> {
+    metadata.deletion_timestamp.as_ref()?;
+    let message = "it is being deleted";
+    Some(Problem::new(ConditionType::Accepted, Reason::Deleting, "", message))
 }
 
 fn is_paused(metadata: &ObjectMeta) -> bool {
@@ -254,219 +210,107 @@ fn is_paused(metadata: &ObjectMeta) -> bool {
     value.is_some_and(|value| value == "true")
 }
 
-/// Decides the keys of each realm that is going to be served.
-fn realm_keys(inputs: &Inputs<'_>, realms: &mut Realms, resolution: &mut Resolution) {
-    let none = Acknowledgements::default();
-    for (key, outcome) in realms {
-        let (Some(fleet), Some(served)) = (&outcome.fleet, &outcome.served) else {
-            continue;
-        };
-        let previous = inputs.previous.get(fleet);
-        let former = previous.and_then(|previous| match previous.resource(&ResourceId::Keys(served.id)) {
-            Some(Resource::Keys(keys)) => Some(keys),
-            _ => None,
-        });
-        let Some(realm) = inputs.world.realms.get(key).filter(|_| !outcome.is_former) else {
-            outcome.keys = former;
-            continue;
-        };
-        let name = keys::secret_key(fleet, served.id);
-        let secret = inputs.world.secrets.get(&name);
-        if let (Some(former), None) = (&former, secret) {
-            outcome.keys = Some(former.clone());
-            let message = format!("Secret {name} with the realm's keys is gone: restore it from a backup");
-            outcome.problems.push(Problem::new(
-                ConditionType::CredentialsReady,
-                Reason::ReferenceNotFound,
-                "",
-                message,
-            ));
-            continue;
-        }
-        let decided = keys::keys(&keys::Inputs {
-            realm: served.id,
-            spec: &realm.spec.signing,
-            secret: secret.map(std::convert::AsRef::as_ref),
-            previous,
-            acknowledgements: inputs.acknowledgements.get(fleet).unwrap_or(&none),
-            now: inputs.now,
-        });
-        if !decided.missing.is_empty() {
-            resolution.missing_keys.push(MissingKeys {
-                secret: name,
-                realm: key.clone(),
-                issuer: served.issuer.clone(),
-                keys: decided.missing,
-            });
-        }
-        outcome.keys = decided.set.or(former);
-        if outcome.keys.is_none() {
-            let message = "the realm's keys are being generated";
-            outcome.problems.push(Problem::new(
-                ConditionType::CredentialsReady,
-                Reason::Progressing,
-                "",
-                message,
-            ));
-        }
-    }
-}
-
 fn clients(inputs: &Inputs<'_>, realms: &Realms, former: &Former<'_>, resolution: &mut Resolution) -> Clients {
     let world = inputs.world;
-    let mut outcomes = Clients::new();
-    let mut claims = Vec::new();
-    for (key, client) in &world.clients {
-        let outcome = compile_client(world, key, client, realms);
-        if let (Some(fleet), Some(served)) = (&outcome.fleet, &outcome.served) {
-            let created = client.metadata.creation_timestamp.as_ref().map(|time| time.0);
-            let name = (fleet.clone(), served.realm, served.client_id.clone());
-            claims.push(Claim {
-                name,
-                holder: key.clone(),
-                created,
-            });
-        }
-        outcomes.insert(key.clone(), outcome);
-    }
-    let undecodable = world
-        .undecodable
-        .keys()
-        .filter(|id| id.kind == Kind::Client)
-        .map(|id| &id.key);
-    for key in undecodable {
-        outcomes.insert(key.clone(), ClientOutcome::default());
-    }
-    let served_realms: BTreeSet<(&ObjectKey, RealmId)> = realms
-        .values()
-        .filter_map(|o| Some((o.fleet.as_ref()?, o.served.as_ref()?.id)))
+    let compiled = world.clients.iter();
+    let mut outcomes: Clients = compiled
+        .map(|(key, client)| (key.clone(), compile_client(inputs, key, client, realms)))
         .collect();
-    let paused = |key: &ObjectKey| world.clients.get(key).is_some_and(|c| is_paused(&c.metadata));
-    let mut held = BTreeMap::new();
-    for (key, outcome) in &mut outcomes {
-        if (outcome.served.is_none() && keeps_former(&outcome.problems)) || paused(key) {
-            let served = former
-                .client(key)
-                .filter(|(fleet, c)| served_realms.contains(&(fleet, c.realm)));
-            outcome.served = None;
-            outcome.is_former = true;
-            if let Some((fleet, client)) = served {
-                held.insert((fleet.clone(), client.realm, client.client_id.clone()), key.clone());
-                outcome.fleet = Some(fleet);
-                outcome.served = Some(client);
-            }
-        }
-    }
-    claims.retain(|claim| outcomes.get(&claim.holder).is_some_and(|outcome| !outcome.is_former));
-    let incumbent = |(fleet, realm, id): &(ObjectKey, RealmId, String)| {
-        former.holder(fleet, &ResourceId::Client(*realm, id.as_str().into()))
+    let served = realms.values();
+    let realms = served.filter_map(|o| Some((o.fleet.as_ref()?, o.served.as_ref()?.id)));
+    let rules = ClientRules {
+        realms: realms.collect(),
+        former,
     };
-    for (loser, winner) in conflict::losers(claims, &held, incumbent) {
-        if let Some(outcome) = outcomes.get_mut(&loser) {
-            outcome.served = None;
-            let message = format!("Client {winner} has this id in the realm already: set another spec.clientId");
-            outcome.problems.push(Problem::conflict("spec.clientId", message));
-        }
-    }
-    client_credentials(inputs, &outcomes, resolution);
+    let metadata = |key: &ObjectKey| Some(&world.clients.get(key)?.metadata);
+    outcome::settle(&mut outcomes, undecodable(world, Kind::Client), metadata, &rules);
+    secrets::write(inputs, &mut outcomes, former, resolution);
     outcomes
 }
 
-fn compile_client(world: &World, key: &ObjectKey, client: &crds::Client, realms: &Realms) -> ClientOutcome {
-    let reference = &client.spec.realm_ref;
-    let namespace = reference
-        .namespace
-        .as_ref()
-        .map_or(key.namespace.as_str(), |namespace| namespace.as_str());
-    let realm_key = ObjectKey::new(namespace, reference.name.as_str());
-    let failed = |problem| ClientOutcome {
-        problems: vec![problem],
-        ..ClientOutcome::default()
-    };
-    let Some(realm) = world.realms.get(&realm_key) else {
-        return failed(dangling(world, Kind::Realm, realm_key, "spec.realmRef"));
-    };
-    let admit = &realm.spec.clients.admit;
-    let admission = admit::Admission {
-        own_namespace: &realm_key.namespace,
-        from: admit.from,
-        selector: admit.selector.as_ref(),
-        names: &admit.names,
-    };
-    if !admission.admits(&key.namespace, &world.namespaces) {
-        let fix = "its owner can change spec.clients.admit there";
-        let message = format!(
-            "Realm {realm_key} admits no clients of namespace {}: {fix}",
-            key.namespace
-        );
-        return failed(Problem::not_admitted("spec.realmRef", message));
+/// A `client_id` belongs to one Client of a realm.
+struct ClientRules<'a> {
+    /// The realms that are served.
+    realms: BTreeSet<(&'a ObjectKey, RealmId)>,
+    former: &'a Former<'a>,
+}
+
+impl Contested<oidc::config::Client, (ObjectKey, RealmId, String)> for ClientRules<'_> {
+    fn name(&self, fleet: &ObjectKey, served: &oidc::config::Client) -> (ObjectKey, RealmId, String) {
+        (fleet.clone(), served.realm, served.client_id.clone())
     }
+
+    fn former(&self, key: &ObjectKey) -> Option<(ObjectKey, oidc::config::Client)> {
+        let former = self.former.client(key);
+        former.filter(|(fleet, client)| self.realms.contains(&(fleet, client.realm)))
+    }
+
+    fn incumbent(&self, (fleet, realm, id): &(ObjectKey, RealmId, String)) -> Option<ObjectKey> {
+        let id = ResourceId::Client(*realm, id.as_str().into());
+        self.former.holder(fleet, &id)
+    }
+
+    fn lost(&self, winner: &ObjectKey) -> Problem {
+        let message = format!("Client {winner} has this id in the realm already: set another spec.clientId");
+        Problem::conflict("spec.clientId", message)
+    }
+}
+
+fn compile_client(inputs: &Inputs<'_>, key: &ObjectKey, client: &crds::Client, realms: &Realms) -> ClientOutcome {
+    let world = inputs.world;
+    if let Some(problem) = deleting(&client.metadata) {
+        return ClientOutcome::of(vec![problem], Context::default());
+    }
+    let attachment = Attachment {
+        from: key,
+        reference: &client.spec.realm_ref,
+        field: "spec.realmRef",
+        kind: Kind::Realm,
+        admits: ("spec.clients.admit", "clients"),
+    };
+    let (realm_key, realm) =
+        match attachment.resolve(world, &world.realms, |realm| admit::clients(&realm.spec.clients.admit)) {
+            Ok(found) => found,
+            Err(problem) => return ClientOutcome::of(vec![problem], Context::default()),
+        };
     let outcome = realms.get(&realm_key);
     let Some((outcome, compiled)) = outcome
         .and_then(|o| Some((o, o.served.as_ref()?)))
         .filter(|(o, _)| !o.is_former)
     else {
         let message = format!("Realm {realm_key} is not accepted: see its status");
-        return failed(Problem::unusable("spec.realmRef", message));
+        let problem = Problem::unusable("spec.realmRef", message);
+        return ClientOutcome::of(vec![problem], Context::default());
     };
-    let issuer = Some(compiled.issuer.as_str().to_owned());
-    match client::compile(
-        key,
-        client,
-        &client::Context {
-            world,
-            realm,
-            realm_key: &realm_key,
-            compiled,
-        },
-    ) {
-        Ok(client::Compiled {
-            client,
-            effective,
-            problems,
-        }) => ClientOutcome {
-            fleet: outcome.fleet.clone(),
-            issuer,
-            served: Some(client),
-            effective: Some(effective),
-            is_former: false,
-            problems,
-        },
-        Err(problems) => ClientOutcome {
-            issuer,
-            problems,
-            ..ClientOutcome::default()
-        },
-    }
-}
-
-/// The Secrets beside the Clients: what they should hold, and which client secrets are missing.
-fn client_credentials(inputs: &Inputs<'_>, outcomes: &Clients, resolution: &mut Resolution) {
-    let generating = |problem: &Problem| {
-        problem.condition == ConditionType::CredentialsReady && problem.reason == Reason::Progressing
+    let secrets = outcome
+        .fleet
+        .as_ref()
+        .and_then(|fleet| secrets::decide(inputs, fleet, compiled.id, key, client));
+    let mut context = Context {
+        issuer: Some(compiled.issuer.as_str().to_owned()),
+        ..Context::default()
     };
-    for (key, outcome) in outcomes {
-        let Some(client) = inputs.world.clients.get(key) else {
-            continue;
-        };
-        if outcome.problems.iter().any(generating) && !is_paused(&client.metadata) {
-            let secret = credentials::secret_key(key, client);
-            resolution.missing_client_secrets.push(MissingClientSecret {
-                secret,
-                client: key.clone(),
-            });
+    let surroundings = client::Context {
+        world,
+        realm,
+        realm_key: &realm_key,
+        compiled,
+        secrets: secrets.as_ref().map(|secrets| &secrets.decision),
+    };
+    let compiled = client::compile(key, client, &surroundings);
+    context.secrets = secrets;
+    match compiled {
+        Ok(compiled) => {
+            context.effective = Some(compiled.effective);
+            ClientOutcome {
+                fleet: outcome.fleet.clone(),
+                served: Some(compiled.client),
+                is_former: false,
+                problems: compiled.problems,
+                more: context,
+            }
         }
-        let issuer = outcome.issuer.as_deref().and_then(|issuer| Issuer::parse(issuer).ok());
-        let (Some(served), Some(issuer), false) = (&outcome.served, issuer, outcome.is_former) else {
-            continue;
-        };
-        resolution.credentials.extend(credentials::desired(
-            inputs.world,
-            key,
-            client,
-            &served.client_id,
-            &issuer,
-        ));
+        Err(problems) => ClientOutcome::of(problems, context),
     }
 }
 
@@ -476,7 +320,7 @@ fn steps(inputs: &Inputs<'_>, realms: &Realms, clients: &Clients) -> BTreeMap<Ob
     let mut erase: BTreeMap<&ObjectKey, BTreeSet<RealmId>> = BTreeMap::new();
     let mut complete: BTreeSet<(&ObjectKey, RealmId)> = BTreeSet::new();
     for (key, outcome) in realms {
-        let (Some(fleet), Some(realm), Some(keys)) = (&outcome.fleet, &outcome.served, &outcome.keys) else {
+        let (Some(fleet), Some(realm), Some(keys)) = (&outcome.fleet, &outcome.served, &outcome.more) else {
             continue;
         };
         let delete = |realm: &crds::Realm| realm.spec.deletion_policy == DeletionPolicy::Delete;

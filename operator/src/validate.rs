@@ -15,7 +15,7 @@ use oidc::Timestamp;
 use report::{Judged, Mistake};
 pub use report::{Report, json, text};
 
-use crate::mint;
+use crate::build::placeholder;
 use crate::resolve::{Inputs, Problem, Resolution, Verdict, resolve};
 use crate::world::folder::{self, Folder, ReadError};
 use crate::world::{ObjectId, World};
@@ -28,7 +28,7 @@ pub fn validate(paths: &[PathBuf], admission: &Admission, now: Timestamp) -> Res
 /// Judges what was read.
 pub fn judge(mut folder: Folder, now: Timestamp) -> Report {
     let first = resolve_alone(&folder.world, now);
-    mint::placeholders(&mut folder.world, &first.missing_keys, &first.missing_client_secrets);
+    placeholder::fill(&mut folder.world, &first);
     let resolution = resolve_alone(&folder.world, now);
     let mut mistakes: Vec<Mistake> = folder
         .faults

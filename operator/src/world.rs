@@ -122,6 +122,8 @@ pub struct Cluster {
     /// Kinds that cannot be read, and why: no right, or not installed. What they hold is frozen, nothing is concluded
     /// from their absence.
     pub unreadable: BTreeMap<String, Unreadable>,
+    /// Custom resources that do not parse, as the API server shows them: their status is written all the same.
+    pub raw: BTreeMap<ObjectId, Arc<Value>>,
     /// Names of the namespaces that are terminating.
     pub terminating: BTreeSet<String>,
     /// Custom resources that were seen being deleted, not long ago. After a gap of the watch an object may be gone

@@ -36,6 +36,11 @@ impl Hash {
         bytes.try_into().map(Self).map_err(|_| HashError)
     }
 
+    /// The hash that these bytes are.
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
     /// Its 32 bytes.
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0

@@ -70,6 +70,13 @@ impl Acknowledgements {
         self.ready.iter().filter(serves).count()
     }
 
+    /// How many of the ready replicas are known to serve something older than what was committed at `since`. Those that
+    /// have not answered are not among them.
+    pub fn behind(&self, since: Head) -> usize {
+        let is_behind = |pod: &&String| self.by_pod.get(*pod).is_some_and(|answer| !answer.reaches(since));
+        self.ready.iter().filter(is_behind).count()
+    }
+
     /// Whether there are ready replicas and all of them accepted `version` of `id`, committed at `since`.
     pub fn accepted(&self, id: &ResourceId, version: Hash, since: Head) -> bool {
         let accepts = |pod: &String| {

@@ -10,7 +10,8 @@ use oidc::key_generation::KeyGenerationError;
 use snapshot::{Acknowledgements, Artefact};
 
 use super::state::{State, StateError};
-use crate::mint;
+use crate::build;
+use crate::resolve::keys::{self, ISSUER_ANNOTATION};
 use crate::resolve::{Inputs, Resolution, Verdict, resolve};
 use crate::world::folder::Folder;
 use crate::world::{ObjectId, ObjectKey, SecretObject, World};
@@ -147,6 +148,7 @@ impl Core {
         for (key, secret) in &self.secrets {
             world.secrets.entry(key.clone()).or_insert_with(|| Arc::clone(secret));
         }
+        hand_over_keys(&mut world);
         self.state.annotate(&mut world, now);
         world
     }
@@ -155,23 +157,49 @@ impl Core {
     fn generate(&mut self, resolution: &Resolution, now: Timestamp) -> Result<bool, CycleError> {
         let mut written = BTreeMap::new();
         for missing in &resolution.missing_keys {
-            let secret = mint::realm_keys(missing, self.secret(&missing.secret), now)?;
+            let secret = build::realm::new_keys(missing, self.secret(&missing.secret), now)?;
             written.insert(missing.secret.clone(), secret);
         }
         for missing in &resolution.missing_client_secrets {
-            let secret = mint::client_secret(missing, self.secret(&missing.secret));
-            written.insert(missing.secret.clone(), secret);
+            written.insert(missing.secret.clone(), build::client::new_secret(missing, now));
         }
-        let found = !written.is_empty();
-        for (key, secret) in &resolution.credentials {
-            if self.secret(key) != Some(secret) {
-                written.insert(key.clone(), secret.clone());
+        let credentials = resolution.credentials.iter();
+        let merged = credentials.map(|(key, ours)| {
+            let live = self.secret(key);
+            (key, build::client::merged(live, ours.secret.clone()))
+        });
+        let ledgers = resolution.ledgers.iter().map(|(key, ledger)| (key, ledger.clone()));
+        for (key, secret) in ledgers.chain(merged) {
+            if self.secret(key) != Some(&secret) {
+                written.insert(key.clone(), secret);
             }
+        }
+        let found = !written.is_empty() || !resolution.spent.is_empty();
+        for key in &resolution.spent {
+            self.state.remove_secret(key)?;
+            self.secrets.remove(key);
         }
         for (key, secret) in written {
             self.state.put_secret(&key, &secret)?;
             self.secrets.insert(key, Arc::new(secret));
         }
         Ok(found)
+    }
+}
+
+/// Who edits the folder owns the fleet: a Realm that is renamed keeps its keys and people.
+fn hand_over_keys(world: &mut World) {
+    let World { realms, secrets, .. } = world;
+    for (key, realm) in realms.iter() {
+        let is_its = |secret: &&mut Arc<SecretObject>| {
+            secret.annotations.get(ISSUER_ANNOTATION) == Some(&realm.spec.issuer)
+                && keys::holder(secret)
+                    .and_then(ObjectKey::parse)
+                    .is_some_and(|holder| !realms.contains_key(&holder))
+        };
+        if let Some(secret) = secrets.values_mut().find(is_its) {
+            let adopt = (crds::ADOPT_KEYS_ANNOTATION.to_owned(), key.to_string());
+            Arc::make_mut(secret).annotations.extend([adopt]);
+        }
     }
 }

@@ -10,7 +10,7 @@ use url::Url;
 
 use super::relying_party::{Registration, RelyingParty};
 use super::{Core, DevError};
-use crate::credentials;
+use crate::build::client as credentials;
 use crate::resolve::Details;
 use crate::world::ObjectKey;
 

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use crds::conditions;
 use crds::manifests::Kind;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta, Time};
+use kube::core::object::HasSpec;
 use oidc::Timestamp;
 use serde::{Deserialize, Serialize};
 use snapshot::{Artefact, Hash};
@@ -156,6 +157,16 @@ impl State {
         )?)
     }
 
+    /// Forgets a Secret that was kept here.
+    pub fn remove_secret(&self, key: &ObjectKey) -> Result<(), StateError> {
+        let name = format!("{}.{}.json", key.namespace, key.name);
+        let path = self.root.join("secrets").join(name);
+        match fs::remove_file(&path) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => Err(StateError::Io { path, source }),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
     /// The last committed configuration of a fleet. One that cannot be read counts as none: it is compiled again.
     pub fn artefact(&self, fleet: &ObjectKey) -> Option<Artefact> {
         let mut files = BTreeMap::new();
@@ -202,35 +213,17 @@ impl State {
 
     /// Gives the objects what a cluster would have added: generation, creation, status. New objects get a record.
     pub fn annotate(&mut self, world: &mut World, now: Timestamp) {
-        for (key, object) in &mut world.auth_servers {
+        self.annotate_kind(Kind::AuthServer, &mut world.auth_servers, now);
+        self.annotate_kind(Kind::Realm, &mut world.realms, now);
+        self.annotate_kind(Kind::Client, &mut world.clients, now);
+    }
+
+    fn annotate_kind<T: Recorded>(&mut self, kind: Kind, objects: &mut BTreeMap<ObjectKey, Arc<T>>, now: Timestamp) {
+        for (key, object) in objects {
             let object = Arc::make_mut(object);
-            let record = self.record(Kind::AuthServer, key, &object.spec, now);
-            record.apply(&mut object.metadata);
-            object
-                .status
-                .get_or_insert_default()
-                .conditions
-                .clone_from(&record.conditions);
-        }
-        for (key, object) in &mut world.realms {
-            let object = Arc::make_mut(object);
-            let record = self.record(Kind::Realm, key, &object.spec, now);
-            record.apply(&mut object.metadata);
-            object
-                .status
-                .get_or_insert_default()
-                .conditions
-                .clone_from(&record.conditions);
-        }
-        for (key, object) in &mut world.clients {
-            let object = Arc::make_mut(object);
-            let record = self.record(Kind::Client, key, &object.spec, now);
-            record.apply(&mut object.metadata);
-            object
-                .status
-                .get_or_insert_default()
-                .conditions
-                .clone_from(&record.conditions);
+            let record = self.record(kind, key, object.spec(), now);
+            record.apply(object.meta_mut());
+            object.conditions().clone_from(&record.conditions);
         }
     }
 
@@ -277,3 +270,21 @@ impl Record {
         metadata.creation_timestamp = jiff::Timestamp::from_second(self.created_seconds).ok().map(Time);
     }
 }
+
+/// A custom resource whose metadata and status live in a record.
+trait Recorded: Clone + HasSpec<Spec: Serialize> + kube::Resource {
+    /// `status.conditions`.
+    fn conditions(&mut self) -> &mut Vec<Condition>;
+}
+
+macro_rules! recorded {
+    ($($kind:ty),+) => {
+        $(impl Recorded for $kind {
+            fn conditions(&mut self) -> &mut Vec<Condition> {
+                &mut self.status.get_or_insert_default().conditions
+            }
+        })+
+    };
+}
+
+recorded!(crds::AuthServer, crds::Realm, crds::Client);

@@ -2,21 +2,45 @@
 
 use std::collections::BTreeMap;
 
+use crds::auth_server::AdmitRealms;
+use crds::realm::AdmitClients;
 use crds::reference::{AdmitFrom, NamespaceSelector};
 use crds::text::{HostPattern, NamespaceName};
 
 /// What the admitting side says about namespaces.
 pub(crate) struct Admission<'a> {
-    pub(crate) own_namespace: &'a str,
     pub(crate) from: AdmitFrom,
     pub(crate) selector: Option<&'a NamespaceSelector>,
     pub(crate) names: &'a [NamespaceName],
 }
 
+/// What a fleet says about realms.
+pub(crate) fn realms(admit: &AdmitRealms) -> Admission<'_> {
+    Admission {
+        from: admit.from,
+        selector: admit.selector.as_ref(),
+        names: &admit.names,
+    }
+}
+
+/// What a realm says about clients.
+pub(crate) fn clients(admit: &AdmitClients) -> Admission<'_> {
+    Admission {
+        from: admit.from,
+        selector: admit.selector.as_ref(),
+        names: &admit.names,
+    }
+}
+
 impl Admission<'_> {
-    /// Whether objects of `namespace` may attach. `namespaces` holds the labels of each.
-    pub(crate) fn admits(&self, namespace: &str, namespaces: &BTreeMap<String, BTreeMap<String, String>>) -> bool {
-        let own = namespace == self.own_namespace;
+    /// Whether objects of `namespace` may attach to one of `own_namespace`. `namespaces` holds the labels of each.
+    pub(crate) fn admits(
+        &self,
+        namespace: &str,
+        own_namespace: &str,
+        namespaces: &BTreeMap<String, BTreeMap<String, String>>,
+    ) -> bool {
+        let own = namespace == own_namespace;
         match self.from {
             AdmitFrom::None => false,
             AdmitFrom::Same => own,
@@ -73,12 +97,11 @@ mod tests {
         let names = [NamespaceName::from("b")];
         let admits = |from, namespace| {
             let admission = Admission {
-                own_namespace: "a",
                 from,
                 selector: None,
                 names: &names,
             };
-            admission.admits(namespace, &BTreeMap::new())
+            admission.admits(namespace, "a", &BTreeMap::new())
         };
         let expected = [
             (AdmitFrom::Same, [true, false, false]),

@@ -13,8 +13,8 @@ use crds::conditions::{ConditionType, Reason};
 use crds::text::ScopeName;
 use oidc::config::{self, AccessTokenFormat, ClientAuthentication, ClientTokens, ConsentRule, SecretHash, TokenRules};
 
-use super::{Problem, admit, realm};
-use crate::credentials;
+use super::rotation::{Decision, hash};
+use super::{Problem, admit, defaults, realm};
 use crate::world::{ObjectKey, World};
 
 /// What a client is compiled against.
@@ -26,6 +26,8 @@ pub(crate) struct Context<'a> {
     pub(crate) realm_key: &'a ObjectKey,
     /// The realm as it is going to be served.
     pub(crate) compiled: &'a config::Realm,
+    /// What was decided about its generated secrets; `None` when it has none.
+    pub(crate) secrets: Option<&'a Result<Decision, Problem>>,
 }
 
 /// A client with what does not keep it from being served.
@@ -228,29 +230,27 @@ fn secrets(
 ) -> Option<Vec<SecretHash>> {
     let spec = &client.spec;
     match (spec.secret.source, &spec.secret.secret_ref) {
-        (SecretSource::Generate, _) => match credentials::client_secret(context.world, key, client) {
-            Ok(Some(secret)) => Some(vec![hash(secret)]),
-            Ok(None) => {
-                let message = "the client secret is being generated";
-                problems.push(Problem::new(
-                    ConditionType::CredentialsReady,
-                    Reason::Progressing,
-                    "",
-                    message,
-                ));
-                None
+        (SecretSource::Generate, _) => {
+            let decided = context.secrets?.as_ref();
+            let accepted = decided.map(Decision::accepted).map_err(Clone::clone);
+            match accepted {
+                Ok(accepted) if accepted.is_empty() => {
+                    let message = "the client secret is being generated";
+                    problems.push(Problem::new(
+                        ConditionType::CredentialsReady,
+                        Reason::Progressing,
+                        "",
+                        message,
+                    ));
+                    None
+                }
+                Ok(accepted) => Some(accepted),
+                Err(problem) => {
+                    problems.push(problem);
+                    None
+                }
             }
-            Err(foreign) => {
-                let fix = "rename it, or set spec.secret.name";
-                let message = format!("Secret {} belongs to somebody else: {fix}", foreign.name);
-                let problem = Problem::new(ConditionType::CredentialsReady, Reason::ResourceConflict, "", message);
-                problems.push(Problem {
-                    field: "spec.secret".to_owned(),
-                    ..problem
-                });
-                None
-            }
-        },
+        }
         (SecretSource::Ref, Some(reference)) => {
             let name = ObjectKey::new(&key.namespace, reference.name.as_str());
             let Some(secret) = context.world.secrets.get(&name) else {
@@ -259,10 +259,11 @@ fn secrets(
                 return None;
             };
             match secret.data.get(reference.key.as_str()) {
-                Some(value) if value.expose().len() >= SHORTEST_SECRET => Some(vec![hash(value.expose())]),
+                Some(value) if value.expose().len() >= defaults::SHORTEST_SECRET => Some(vec![hash(value.expose())]),
                 Some(_) => {
+                    let shortest = defaults::SHORTEST_SECRET;
                     let message = format!(
-                        "the value in Secret {name} is shorter than {SHORTEST_SECRET} characters: `openssl rand -base64 32` makes a good one"
+                        "the value in Secret {name} is shorter than {shortest} characters: `openssl rand -base64 32` makes a good one"
                     );
                     problems.push(Problem::unusable("spec.secret.ref.key", message));
                     None
@@ -279,16 +280,6 @@ fn secrets(
             None
         }
     }
-}
-
-/// Servers keep a plain hash, so a secret must be too long to guess.
-const SHORTEST_SECRET: usize = 32;
-
-fn hash(secret: &[u8]) -> SecretHash {
-    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, secret);
-    let mut bytes = [0; 32];
-    bytes.copy_from_slice(digest.as_ref());
-    SecretHash(bytes)
 }
 
 fn check_jwks(keys: &[Jwk], problems: &mut Vec<Problem>) {

@@ -20,6 +20,15 @@ pub(crate) const LOGO_BYTES: usize = 24 * 1024;
 /// How long a missing reference is waited for before the object counts as stalled.
 pub(crate) const REFERENCE_GRACE: Duration = Duration::from_mins(2);
 
+/// Servers keep a plain hash of a client secret, so it must be too long to guess.
+pub(crate) const SHORTEST_SECRET: usize = 32;
+
+/// How many client secrets of one Client servers accept at most; a further one waits for the end of an overlap.
+pub(crate) const MAX_CLIENT_SECRETS: usize = 4;
+
+/// How long a rotation waits for replicas before that is said.
+pub(crate) const BARRIER: Duration = Duration::from_mins(15);
+
 /// Age at which a sealing key gets its successor.
 pub(crate) const SEALING_ROTATION: Duration = Duration::from_hours(30 * 24);
 

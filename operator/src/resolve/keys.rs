@@ -17,7 +17,7 @@ use oidc::{Secret, Timestamp};
 use snapshot::{Acknowledgements, Artefact, Head, ResourceId};
 
 use super::{defaults, realm};
-use crate::credentials::MANAGED_BY;
+use crate::build::MANAGED_BY;
 use crate::world::{ObjectKey, SecretObject};
 
 /// Label of a Secret that holds the keys of a realm: its id.
@@ -59,6 +59,13 @@ pub(crate) struct Keys {
 /// Name of the Secret with the keys of a realm.
 pub fn secret_key(fleet: &ObjectKey, realm: RealmId) -> ObjectKey {
     ObjectKey::new(&fleet.namespace, format!("nauthera-realm-{realm}"))
+}
+
+/// The Realm (`namespace/name`) that may use the keys in a Secret: the one that the owner of the fleet names, else the
+/// one that they were made for.
+pub(crate) fn holder(secret: &SecretObject) -> Option<&str> {
+    let annotation = |name: &str| secret.annotations.get(name).map(String::as_str);
+    annotation(crds::ADOPT_KEYS_ANNOTATION).or_else(|| annotation(REALM_ANNOTATION))
 }
 
 /// An empty Secret for the keys of a realm.

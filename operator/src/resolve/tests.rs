@@ -11,8 +11,11 @@ use proptest::prelude::*;
 use snapshot::{Acknowledgement, Refusal};
 
 use super::*;
-use crate::mint;
+use crate::build::placeholder;
 use crate::world::folder::Folder;
+
+mod rotation;
+mod standing;
 
 const NOW: Timestamp = Timestamp::from_unix_seconds(1_800_000_000);
 
@@ -74,7 +77,7 @@ fn world(texts: &[String]) -> World {
 fn complete(mut world: World) -> World {
     for _ in 0..2 {
         let resolution = first(&world);
-        mint::placeholders(&mut world, &resolution.missing_keys, &resolution.missing_client_secrets);
+        placeholder::fill(&mut world, &resolution);
     }
     world
 }
@@ -293,10 +296,14 @@ fn the_prefix_of_another_namespace_is_refused_in_a_client_id() {
 #[test]
 fn of_two_claims_to_one_name_the_served_one_stays() {
     let mut texts = one_client("  clientId: same\n");
-    let before = first(&world(&texts));
+    let alone = world(&texts);
+    let before = first(&alone);
+    let secrets = alone.secrets;
     texts.push(client("apps", "a-thief", "acme", "  clientId: same\n"));
     texts.push(realm("a-thief", "https://login.example", ADMIT_ALL));
-    let after = next(&world(&texts), &before.artefacts, &BTreeMap::new());
+    let mut with_thieves = folder(&texts).world;
+    with_thieves.secrets.clone_from(&secrets);
+    let after = next(&with_thieves, &before.artefacts, &BTreeMap::new());
     assert!(client_says(&after, "web").contains("NoReadyReplicas"));
     assert!(client_says(&after, "a-thief").starts_with("False Conflict: spec.clientId: Client apps/web has this id"));
     let thief = ready(&after, Kind::Realm, "identity", "a-thief");
@@ -304,8 +311,10 @@ fn of_two_claims_to_one_name_the_served_one_stays() {
         thief.starts_with("False Conflict: spec.issuer: Realm identity/acme has it already"),
         "{thief}"
     );
-    // Without anybody served, the first by name.
-    assert!(client_says(&first(&world(&texts)), "web").starts_with("False"));
+    // Without anybody served, whoever has the keys, and of the clients the first by name.
+    let afresh = first(&with_thieves);
+    assert!(ready(&afresh, Kind::Realm, "identity", "a-thief").starts_with("False Conflict"));
+    assert!(client_says(&afresh, "web").starts_with("False Conflict"));
 }
 
 #[test]

@@ -1,22 +1,26 @@
 //! What is said about each object: its conditions and the values that its status shows.
 
+mod delivery;
+
 use std::collections::BTreeMap;
 
 use crds::auth_server::{FleetConfiguration, ReplicaCounts};
-use crds::client::EffectiveClient;
-use crds::conditions::{ConditionType, Finding, Prognosis, Reason, find};
+use crds::client::{EffectiveClient, SecretStatus};
+use crds::conditions::{self, ConditionType, Finding, Prognosis, Reason, find};
 use crds::manifests::Kind;
 use crds::realm::{KeyStage, SigningAlgorithm};
 use crds::status::ServedConfiguration;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta, Time};
 use oidc::Timestamp;
 use oidc::config::{self, SignatureAlgorithm};
-use snapshot::{Acknowledgements, Artefact, Head, ResourceId, Step};
+use snapshot::{Acknowledgements, ResourceId, Step};
 
+use super::rotation::Decision;
 use super::shrink;
 use super::{Clients, Inputs, Problem, Realms, defaults, is_paused};
-use crate::credentials;
+use crate::build::client as credentials;
 use crate::world::{ObjectId, ObjectKey};
+use delivery::{Delivery, programmed};
 
 /// What is to be said about one custom resource.
 #[derive(Clone, Debug, PartialEq)]
@@ -60,8 +64,8 @@ pub enum Details {
         client_id: Option<String>,
         /// Its issuer.
         issuer: Option<String>,
-        /// Name of the Secret with its credentials.
-        secret: Option<String>,
+        /// The Secret with its credentials.
+        secret: Option<SecretStatus>,
         /// What is in force.
         effective: Option<EffectiveClient>,
         /// What is served of it.
@@ -83,16 +87,29 @@ impl Verdict {
             .is_some_and(|ready| ready.reason == Reason::Live)
     }
 
+    /// The same with what was found out about the objects that an AuthServer consists of.
+    #[must_use]
+    pub fn with_infrastructure(mut self, infrastructure: Vec<Finding>) -> Self {
+        let is_summary = |finding: &Finding| match finding.kind {
+            ConditionType::Ready | ConditionType::Reconciling | ConditionType::Stalled => true,
+            kind => infrastructure.iter().any(|other| other.kind == kind),
+        };
+        self.findings.retain(|finding| !is_summary(finding));
+        // What is wrong with the pods explains why the configuration is not live.
+        let at = self
+            .findings
+            .iter()
+            .position(|finding| finding.kind == ConditionType::Programmed);
+        let at = at.unwrap_or(self.findings.len());
+        self.findings.splice(at..at, infrastructure);
+        self.findings = summarize(self.findings);
+        self
+    }
+
     /// Whether somebody has to act.
     pub fn is_stalled(&self) -> bool {
         self.finding(ConditionType::Stalled).is_some()
     }
-}
-
-/// Where an object's part of the configuration is on its way to the servers.
-struct Delivery<'a> {
-    step: &'a Step,
-    acknowledgements: &'a Acknowledgements,
 }
 
 pub(super) fn verdicts(
@@ -128,12 +145,13 @@ pub(super) fn verdicts(
         let object = Object {
             metadata: &realm.metadata,
             conditions: realm.status.as_ref().map_or(&[], |status| &status.conditions),
+            config: realm.status.as_ref().and_then(|status| status.config.as_ref()),
             problems: &outcome.problems,
             is_former: outcome.is_former,
             now: inputs.now,
         };
         let (findings, config) = judge(&object, id.as_ref(), delivery(outcome.fleet.as_ref()).as_ref());
-        let keys = outcome.keys.iter().flat_map(|keys| &keys.signing);
+        let keys = outcome.more.iter().flat_map(|keys| &keys.signing);
         let details = Details::Realm {
             realm_id: outcome.served.as_ref().map(|realm| realm.id.to_string()),
             config,
@@ -158,19 +176,24 @@ pub(super) fn verdicts(
         let object = Object {
             metadata: &client.metadata,
             conditions: client.status.as_ref().map_or(&[], |status| &status.conditions),
+            config: client.status.as_ref().and_then(|status| status.config.as_ref()),
             problems: &outcome.problems,
             is_former: outcome.is_former,
             now: inputs.now,
         };
-        let (findings, config) = judge(&object, id.as_ref(), delivery(outcome.fleet.as_ref()).as_ref());
+        let (mut findings, config) = judge(&object, id.as_ref(), delivery(outcome.fleet.as_ref()).as_ref());
+        let secrets = outcome.more.secrets.as_ref();
+        let decided = secrets.and_then(|secrets| secrets.decision.as_ref().ok());
+        rotation(&mut findings, decided);
         let details = Details::Client {
             client_id: Some(super::client::client_id(key, client)),
-            issuer: outcome.issuer.clone(),
+            issuer: outcome.more.issuer.clone(),
             secret: outcome
+                .more
                 .issuer
                 .as_ref()
-                .map(|_| credentials::secret_key(key, client).name),
-            effective: outcome.effective.clone(),
+                .map(|_| secret_status(key, client, decided)),
+            effective: outcome.more.effective.clone(),
             config,
         };
         verdicts.insert(
@@ -187,11 +210,46 @@ pub(super) fn verdicts(
     verdicts
 }
 
+/// Says what is going on with the secrets of a Client, where nothing is wrong with them.
+fn rotation(findings: &mut Vec<Finding>, decided: Option<&Decision>) {
+    for finding in decided.into_iter().flat_map(Decision::findings) {
+        match findings.iter_mut().find(|other| other.kind == finding.kind) {
+            Some(other) if other.status == finding.status => *other = finding,
+            Some(_) => {}
+            None => findings.push(finding),
+        }
+    }
+}
+
+fn secret_status(key: &ObjectKey, client: &crds::Client, decided: Option<&Decision>) -> SecretStatus {
+    let time = |time: Timestamp| jiff::Timestamp::from_second(time.unix_seconds()).ok().map(Time);
+    SecretStatus {
+        name: credentials::secret_key(key, client).name,
+        revision: decided.map_or(0, Decision::shown_revision),
+        next_rotation: decided.and_then(|decided| time(decided.next_rotation?)),
+        previous_valid_until: decided.and_then(|decided| time(decided.previous_valid_until()?)),
+    }
+}
+
 fn fleet(server: &crds::AuthServer, delivery: &Delivery<'_>) -> Verdict {
     let Delivery { step, acknowledgements } = delivery;
     let manifest = step.artefact.manifest();
     let (head, ready) = (manifest.head, acknowledgements.ready.len());
-    let serving = acknowledgements.serving(head);
+    let configuration = FleetConfiguration {
+        hash: manifest.content.to_string(),
+        epoch: i64::try_from(head.epoch).unwrap_or(i64::MAX),
+        generation: i64::try_from(head.generation).unwrap_or(i64::MAX),
+    };
+    let status = server.status.as_ref();
+    let was_live = status.is_some_and(|status| {
+        status.configuration.as_ref() == Some(&configuration)
+            && conditions::holds(&status.conditions, ConditionType::Programmed)
+    });
+    // Replicas that the operator cannot see just now go on as they were.
+    let serving = match acknowledgements.serving(head) {
+        _ if was_live && acknowledgements.behind(head) == 0 => ready,
+        serving => serving,
+    };
     let text = format!(
         "{serving} of {ready} ready replicas serve generation {}",
         head.generation
@@ -223,11 +281,7 @@ fn fleet(server: &crds::AuthServer, delivery: &Delivery<'_>) -> Verdict {
             replicas: ReplicaCounts::new(wanted_replicas(server), count(ready), count(serving)),
             realms: i32::try_from(manifest.counts.realms).unwrap_or(i32::MAX),
             clients: i32::try_from(manifest.counts.clients).unwrap_or(i32::MAX),
-            configuration: FleetConfiguration {
-                hash: manifest.content.to_string(),
-                epoch: i64::try_from(head.epoch).unwrap_or(i64::MAX),
-                generation: i64::try_from(head.generation).unwrap_or(i64::MAX),
-            },
+            configuration,
         },
     }
 }
@@ -278,6 +332,8 @@ fn undecodable(reason: &str) -> Verdict {
 struct Object<'a> {
     metadata: &'a ObjectMeta,
     conditions: &'a [Condition],
+    /// What its status says is served of it.
+    config: Option<&'a ServedConfiguration>,
     problems: &'a [Problem],
     is_former: bool,
     now: Timestamp,
@@ -349,7 +405,7 @@ fn judge(
     });
     let blocking = findings
         .iter()
-        .find(|finding| finding.status == crds::conditions::ConditionStatus::False);
+        .find(|finding| finding.status == conditions::ConditionStatus::False);
     let programmed = match (id, delivery, blocking) {
         (_, _, Some(problem)) if object.is_former || entry.is_none() => {
             let text = if entry.is_some() {
@@ -359,7 +415,12 @@ fn judge(
             };
             Finding::new(ConditionType::Programmed, false, problem.reason, text)
         }
-        (Some(id), Some(delivery), _) => programmed(id, delivery),
+        (Some(id), Some(delivery), _) => {
+            let was_live = config.is_some()
+                && object.config == config.as_ref()
+                && conditions::holds(object.conditions, ConditionType::Programmed);
+            programmed(id, delivery, was_live)
+        }
         _ => Finding::new(ConditionType::Programmed, false, Reason::Progressing, "not served yet"),
     };
     findings.push(programmed);
@@ -378,76 +439,11 @@ fn judge(
     (summarize(findings), config)
 }
 
-/// Where a resource is on its way.
-fn programmed(id: &ResourceId, delivery: &Delivery<'_>) -> Finding {
-    let not = |reason, message: String| Finding::new(ConditionType::Programmed, false, reason, message);
-    let Delivery {
-        step: Step { artefact, excluded },
-        acknowledgements,
-    } = delivery;
-    let entry = artefact.entry(id);
-    let kept = if entry.is_some() {
-        "; the former version stays live"
-    } else {
-        ""
-    };
-    if let Some(exclusion) = excluded.get(id) {
-        let reason = match exclusion {
-            snapshot::Exclusion::FleetFull => Reason::FleetFull,
-            snapshot::Exclusion::Invalid(_) => Reason::Invalid,
-        };
-        return not(reason, format!("{exclusion}{kept}"));
-    }
-    if let Some(refusal) = artefact.refusal(id) {
-        return not(
-            Reason::RejectedByServer,
-            format!("servers refused it: {}{kept}", refusal.message),
-        );
-    }
-    let Some(entry) = entry else {
-        return not(Reason::Progressing, "waits for the keys of its realm".to_owned());
-    };
-    if let Some(refusal) = refused_now(id, artefact, acknowledgements) {
-        return not(Reason::RejectedByServer, format!("servers refused it: {refusal}"));
-    }
-    let since = Head {
-        generation: entry.since_generation,
-        ..artefact.head()
-    };
-    let (serving, ready) = (acknowledgements.serving(since), acknowledgements.ready.len());
-    if ready == 0 {
-        return not(Reason::NoReadyReplicas, "no replica is ready yet".to_owned());
-    }
-    if serving < ready {
-        let text = format!(
-            "{serving} of {ready} ready replicas serve generation {}",
-            entry.since_generation
-        );
-        return not(Reason::RollingOut, text);
-    }
-    let text = format!(
-        "live on every ready replica since generation {}",
-        entry.since_generation
-    );
-    Finding::new(ConditionType::Programmed, true, Reason::Live, text)
-}
-
-/// A refusal that the next configuration will answer.
-fn refused_now(id: &ResourceId, artefact: &Artefact, acknowledgements: &Acknowledgements) -> Option<String> {
-    let version = artefact.entry(id)?.current.version();
-    acknowledgements
-        .by_pod
-        .values()
-        .filter_map(|answer| answer.rejected.get(id))
-        .find(|refusal| refusal.version == version)
-        .map(|refusal| refusal.message.clone())
-}
-
 /// Adds `Ready`, and `Reconciling` or `Stalled`, which follow from the others.
 fn summarize(mut findings: Vec<Finding>) -> Vec<Finding> {
     let wrong = findings
         .iter()
-        .find(|finding| finding.status == crds::conditions::ConditionStatus::False)
+        .find(|finding| finding.status == conditions::ConditionStatus::False)
         .or_else(|| findings.iter().find(|finding| finding.kind == ConditionType::Paused))
         .map(|finding| (finding.reason, finding.message.clone()));
     match wrong {

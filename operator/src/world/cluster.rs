@@ -248,9 +248,10 @@ fn add(
         Entry::Client(object) => {
             world.clients.insert(key.clone(), Arc::clone(object));
         }
-        Entry::Undecodable(reason) => {
+        Entry::Undecodable { reason, raw } => {
             if let Watched::Custom(kind) = watched {
                 let id = ObjectId { kind, key: key.clone() };
+                cluster.raw.insert(id.clone(), Arc::clone(raw));
                 world.undecodable.insert(id, reason.clone());
             }
         }

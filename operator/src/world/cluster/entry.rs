@@ -28,8 +28,11 @@ pub(super) enum Entry {
     AuthServer(Arc<crds::AuthServer>),
     Realm(Arc<crds::Realm>),
     Client(Arc<crds::Client>),
-    /// A custom resource that cannot be used, with the reason.
-    Undecodable(String),
+    /// A custom resource that cannot be used, with the reason, and what its status is written by.
+    Undecodable {
+        reason: String,
+        raw: Arc<Value>,
+    },
     Child(Arc<Value>),
     Secret {
         metadata: Arc<Value>,
@@ -100,15 +103,19 @@ fn fleet(metadata: &ObjectMeta, label: &str) -> Option<ObjectKey> {
 /// A custom resource, judged like one in a folder: by schema, defaults and rules of this release. The API server has
 /// judged it by those of the definition that was installed then.
 fn custom(kind: Kind, watched: Watched, object: DynamicObject, admission: &Admission) -> Entry {
-    let Some(mut value) = value(watched, object) else {
-        return Entry::Undecodable("it is not an object".to_owned());
-    };
+    let mut value = value(watched, object).unwrap_or_default();
     // What an operator of another release wrote about it says nothing against the object.
     let status = value.as_object_mut().and_then(|object| object.remove("status"));
+    let undecodable = |reason: String, status: Value, metadata: Value| Entry::Undecodable {
+        reason,
+        raw: Arc::new(serde_json::json!({"metadata": metadata, "status": status})),
+    };
+    let metadata = value.get("metadata").cloned().unwrap_or_default();
     if let Some(error) = admission.check(kind, &value, None).first() {
-        return Entry::Undecodable(error.to_string());
+        return undecodable(error.to_string(), status.unwrap_or_else(empty), metadata);
     }
     let value = admission.defaulted(kind, &value);
+    let kept = status.clone().unwrap_or_else(empty);
     let status = status.unwrap_or_default();
     let decoded = match kind {
         Kind::AuthServer => decode::<crds::AuthServer>(value).map(|mut object| {
@@ -124,7 +131,12 @@ fn custom(kind: Kind, watched: Watched, object: DynamicObject, admission: &Admis
             Entry::Client(Arc::new(object))
         }),
     };
-    decoded.unwrap_or_else(Entry::Undecodable)
+    decoded.unwrap_or_else(|reason| undecodable(reason, kept, metadata))
+}
+
+/// The status of an object that has none.
+fn empty() -> Value {
+    Value::Object(serde_json::Map::new())
 }
 
 fn decode<T: DeserializeOwned>(value: Value) -> Result<T, String> {

@@ -12,7 +12,7 @@ use kube::api::DynamicObject;
 
 use super::entry::{Entry, parse_secret};
 use super::{Cache, State, Watched, api_resource};
-use crate::credentials;
+use crate::build::client as credentials;
 use crate::world::{ChildKind, ObjectKey, SecretObject};
 
 /// Between two readings of a Secret.

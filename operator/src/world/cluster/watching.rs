@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 
 use super::entry::{self, Entry};
 use super::{Cache, Namespaces, Scope, Watched};
-use crate::credentials::MANAGED_BY;
+use crate::build::MANAGED_BY;
 use crate::world::{ObjectKey, Unreadable};
 
 /// How long one watch request lasts.

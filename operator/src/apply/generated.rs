@@ -1,0 +1,164 @@
+//! Writes of generated Secrets: those that only the operator reads, and those beside the Clients.
+//!
+//! What was generated cannot be made again, so keys and ledgers are replaced only in the version that they were read in,
+//! never applied over something newer. A Secret beside a Client is shared with whoever adds to it, so only our fields of
+//! it are applied.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::{Applied, Applier, ApplyError, Fenced};
+
+use crate::build::{self, Children, set};
+use crate::resolve::Resolution;
+use crate::world::folder::secret_manifest;
+use crate::world::{ChildId, ChildKind, Cluster, ObjectKey, SecretObject, World};
+
+impl Applier {
+    /// Creates a Secret that only the operator reads, or replaces the version of it that the world shows. Answers with
+    /// the Secret as it is then; somebody faster is [`ApplyError::Conflict`] or [`ApplyError::AlreadyExists`], and the
+    /// next world shows what they wrote.
+    pub async fn keep_secret(
+        &self,
+        world: &World,
+        key: &ObjectKey,
+        secret: &SecretObject,
+    ) -> Result<Value, ApplyError> {
+        let id = secret_id(key);
+        let manifest = secret_manifest(key, secret);
+        match live(world, &id) {
+            None => self.create(ChildKind::Secret, &key.namespace, &manifest).await,
+            Some(live) => self.replace(&id, &replacement(live, &manifest)).await,
+        }
+    }
+
+    /// Deletes a Secret that only the operator read.
+    pub async fn drop_secret(&self, world: &World, key: &ObjectKey) -> Result<(), ApplyError> {
+        let id = secret_id(key);
+        let uid = live(world, &id).and_then(|live| live.pointer("/metadata/uid")?.as_str());
+        match uid {
+            Some(uid) => self.delete(&id, uid).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Makes the Secrets beside the Clients as they should be; answers for each Client for which something was to be
+    /// done. Fails only when this process may not write.
+    pub async fn credentials(
+        &self,
+        world: &World,
+        resolution: &Resolution,
+    ) -> Result<BTreeMap<ObjectKey, Applied>, Fenced> {
+        let mut applied = BTreeMap::new();
+        let Some(cluster) = &world.cluster else {
+            return Ok(applied);
+        };
+        let mut shown: Option<Cluster> = None;
+        for (key, credentials) in &resolution.credentials {
+            let Some(client) = world.clients.get(&credentials.client) else {
+                continue;
+            };
+            let (owner, desired) = build::client::child(&credentials.client, client, key, &credentials.secret);
+            let id = &desired.id;
+            let content = world.secrets.get(key).map(|content| secret_manifest(key, content));
+            let full = cluster.children.get(id).zip(content).map(|(live, content)| {
+                let mut full = Value::clone(live);
+                set(&mut full, &["data"], content.get("data").cloned().unwrap_or_default());
+                set(&mut full, &["type"], content.get("type").cloned().unwrap_or_default());
+                full
+            });
+            if full
+                .as_ref()
+                .is_some_and(|full| super::differ::differs(&desired.object, full).is_empty())
+            {
+                continue;
+            }
+            // With their content, which is kept apart from the metadata of Secrets.
+            let shown = shown.get_or_insert_with(|| cluster.clone());
+            shown.children.extend(full.map(|full| (id.clone(), Arc::new(full))));
+            let children = Children {
+                owner,
+                desired: vec![desired],
+                kept: cluster
+                    .children
+                    .keys()
+                    .filter(|id| id.key.namespace == key.namespace)
+                    .cloned()
+                    .collect(),
+                again_after: None,
+            };
+            let done = self.children(&children, shown).await?;
+            applied.insert(credentials.client.clone(), done);
+        }
+        Ok(applied)
+    }
+}
+
+fn secret_id(key: &ObjectKey) -> ChildId {
+    ChildId {
+        kind: ChildKind::Secret,
+        key: key.clone(),
+    }
+}
+
+fn live<'w>(world: &'w World, id: &ChildId) -> Option<&'w Value> {
+    world.cluster.as_ref()?.children.get(id).map(AsRef::as_ref)
+}
+
+/// The live Secret with our content. What others have put on it stays.
+fn replacement(live: &Value, manifest: &Value) -> Value {
+    let mut object = live.clone();
+    for part in ["labels", "annotations"] {
+        let ours = manifest
+            .pointer(&format!("/metadata/{part}"))
+            .and_then(Value::as_object);
+        for (key, value) in ours.into_iter().flatten() {
+            set(&mut object, &["metadata", part, key], value.clone());
+        }
+    }
+    set(&mut object, &["apiVersion"], json!("v1"));
+    set(&mut object, &["kind"], json!("Secret"));
+    for part in ["data", "type"] {
+        set(&mut object, &[part], manifest.get(part).cloned().unwrap_or_default());
+    }
+    object
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_replacement_keeps_version_owners_and_what_others_have_put_on_it() {
+        let live = json!({
+            "metadata": {
+                "name": "a", "resourceVersion": "7", "uid": "u", "finalizers": ["example.com/f"],
+                "annotations": {"auth.nauthera.io/adopt-keys": "identity/b"},
+            },
+            "data": {},
+        });
+        let mut secret = SecretObject {
+            kind: "Opaque".to_owned(),
+            ..SecretObject::default()
+        };
+        secret
+            .annotations
+            .insert("auth.nauthera.io/realm".to_owned(), "identity/a".to_owned());
+        secret.data.insert("k".to_owned(), oidc::Secret::new(b"v".to_vec()));
+        let object = replacement(&live, &secret_manifest(&ObjectKey::new("n", "a"), &secret));
+        assert_eq!(
+            object,
+            json!({
+                "apiVersion": "v1", "kind": "Secret", "type": "Opaque", "data": {"k": "dg=="},
+                "metadata": {
+                    "name": "a", "resourceVersion": "7", "uid": "u", "finalizers": ["example.com/f"],
+                    "annotations": {
+                        "auth.nauthera.io/adopt-keys": "identity/b", "auth.nauthera.io/realm": "identity/a",
+                    },
+                },
+            })
+        );
+    }
+}

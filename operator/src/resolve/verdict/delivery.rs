@@ -1,0 +1,89 @@
+//! Where a part of the configuration is on its way to the servers.
+
+use crds::conditions::{ConditionType, Finding, Reason};
+use snapshot::{Acknowledgements, Artefact, Head, ResourceId, Step};
+
+/// Where an object's part of the configuration is on its way to the servers.
+pub(super) struct Delivery<'a> {
+    pub(super) step: &'a Step,
+    pub(super) acknowledgements: &'a Acknowledgements,
+}
+
+/// Where a resource is on its way. One that was live everywhere stays so until a replica is known to serve less: that the
+/// operator cannot see a replica is no fact about it.
+pub(super) fn programmed(id: &ResourceId, delivery: &Delivery<'_>, was_live: bool) -> Finding {
+    let not = |reason, message: String| Finding::new(ConditionType::Programmed, false, reason, message);
+    let Delivery {
+        step: Step { artefact, excluded },
+        acknowledgements,
+    } = delivery;
+    let entry = artefact.entry(id);
+    // A realm whose keys are refused is not live either.
+    let keys = match id {
+        ResourceId::Realm(realm) => Some(ResourceId::Keys(*realm)),
+        ResourceId::Keys(_) | ResourceId::Client(..) => None,
+    };
+    let kept = if entry.is_some() {
+        "; the former version stays live"
+    } else {
+        ""
+    };
+    if let Some(exclusion) = excluded.get(id) {
+        let reason = match exclusion {
+            snapshot::Exclusion::FleetFull => Reason::FleetFull,
+            snapshot::Exclusion::Invalid(_) => Reason::Invalid,
+        };
+        return not(reason, format!("{exclusion}{kept}"));
+    }
+    let mut refusals = [Some(id), keys.as_ref()]
+        .into_iter()
+        .flatten()
+        .map(|id| artefact.refusal(id));
+    if let Some(refusal) = refusals.find_map(std::convert::identity) {
+        return not(
+            Reason::RejectedByServer,
+            format!("servers refused it: {}{kept}", refusal.message),
+        );
+    }
+    let Some(entry) = entry else {
+        return not(Reason::Progressing, "waits for the keys of its realm".to_owned());
+    };
+    let mut refusals = [Some(id), keys.as_ref()]
+        .into_iter()
+        .flatten()
+        .map(|id| refused_now(id, artefact, acknowledgements));
+    if let Some(refusal) = refusals.find_map(std::convert::identity) {
+        return not(Reason::RejectedByServer, format!("servers refused it: {refusal}"));
+    }
+    let since = Head {
+        generation: entry.since_generation,
+        ..artefact.head()
+    };
+    let (serving, ready) = (acknowledgements.serving(since), acknowledgements.ready.len());
+    if ready == 0 {
+        return not(Reason::NoReadyReplicas, "no replica is ready yet".to_owned());
+    }
+    if serving < ready && !(was_live && acknowledgements.behind(since) == 0) {
+        let text = format!(
+            "{serving} of {ready} ready replicas serve generation {}",
+            entry.since_generation
+        );
+        return not(Reason::RollingOut, text);
+    }
+    let text = format!(
+        "live on every ready replica since generation {}",
+        entry.since_generation
+    );
+    Finding::new(ConditionType::Programmed, true, Reason::Live, text)
+}
+
+/// A refusal that the next configuration will answer.
+fn refused_now(id: &ResourceId, artefact: &Artefact, acknowledgements: &Acknowledgements) -> Option<String> {
+    let version = artefact.entry(id)?.current.version();
+    acknowledgements
+        .by_pod
+        .values()
+        .filter_map(|answer| answer.rejected.get(id))
+        .find(|refusal| refusal.version == version)
+        .map(|refusal| refusal.message.clone())
+}

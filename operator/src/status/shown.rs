@@ -1,0 +1,96 @@
+//! What the status of each kind shows beside its conditions.
+
+use crds::auth_server::AuthServerStatus;
+use crds::client::ClientStatus;
+use crds::realm::{RealmStatus, SigningKeyStatus};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use serde::Serialize;
+
+use crate::resolve::Details;
+
+/// The status of a kind.
+pub(super) trait Shown: Clone + Default + PartialEq + Serialize {
+    fn observed_generation(&mut self) -> &mut i64;
+    fn conditions(&mut self) -> &mut Vec<Condition>;
+    /// Takes over what the verdict knows. `before` is what was shown until now.
+    fn show(&mut self, details: &Details, before: &Self, now: jiff::Timestamp);
+}
+
+macro_rules! bookkeeping {
+    () => {
+        fn observed_generation(&mut self) -> &mut i64 {
+            &mut self.observed_generation
+        }
+
+        fn conditions(&mut self) -> &mut Vec<Condition> {
+            &mut self.conditions
+        }
+    };
+}
+
+impl Shown for AuthServerStatus {
+    bookkeeping!();
+
+    fn show(&mut self, details: &Details, _: &Self, _: jiff::Timestamp) {
+        if let Details::AuthServer {
+            replicas,
+            realms,
+            clients,
+            configuration,
+        } = details
+        {
+            self.replicas = Some(replicas.clone());
+            self.realms = Some(*realms);
+            self.clients = Some(*clients);
+            self.configuration = Some(configuration.clone());
+        }
+    }
+}
+
+impl Shown for RealmStatus {
+    bookkeeping!();
+
+    fn show(&mut self, details: &Details, before: &Self, now: jiff::Timestamp) {
+        if let Details::Realm {
+            realm_id,
+            config,
+            signing_keys,
+        } = details
+        {
+            self.realm_id.clone_from(realm_id);
+            self.config.clone_from(config);
+            let keys = signing_keys.iter().map(|(kid, algorithm, stage)| {
+                let same = |key: &&SigningKeyStatus| key.kid == *kid && key.stage == *stage;
+                let since = before.signing_keys.iter().find(same).map(|key| key.since.clone());
+                SigningKeyStatus {
+                    kid: kid.clone(),
+                    algorithm: *algorithm,
+                    stage: *stage,
+                    since: since.unwrap_or(Time(now)),
+                }
+            });
+            self.signing_keys = keys.collect();
+        }
+    }
+}
+
+impl Shown for ClientStatus {
+    bookkeeping!();
+
+    fn show(&mut self, details: &Details, _: &Self, _: jiff::Timestamp) {
+        if let Details::Client {
+            client_id,
+            issuer,
+            secret,
+            effective,
+            config,
+        } = details
+        {
+            self.client_id.clone_from(client_id);
+            self.issuer.clone_from(issuer);
+            self.secret.clone_from(secret);
+            self.effective.clone_from(effective);
+            self.config.clone_from(config);
+        }
+    }
+}
