@@ -202,7 +202,8 @@ fn deleting(metadata: &ObjectMeta) -> Option<Problem> {
     Some(Problem::new(ConditionType::Accepted, Reason::Deleting, "", message))
 }
 
-fn is_paused(metadata: &ObjectMeta) -> bool {
+/// Whether somebody has frozen the object.
+pub(crate) fn is_paused(metadata: &ObjectMeta) -> bool {
     let value = metadata
         .annotations
         .as_ref()

@@ -9,7 +9,7 @@ mod probes;
 mod round;
 mod settings;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -21,14 +21,16 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::apply::{Applier, Fence, LeaseClient};
+use crate::apply::{Applier, Events, Fence, LeaseClient};
+use crate::build::auth_server::Operator;
 use crate::log::chain;
 use crate::publish::{Limits, TokenIssuer, TokenVerifier};
+use crate::status::Patience;
 use crate::world::cluster::{Cache, References, watch_all};
 use delivery::{AUDIENCE, Delivery};
 use metrics::{Metrics, RoundResult};
 use probes::Probes;
-use round::{AT_LEAST, Debounce, Round};
+use round::{AT_LEAST, Debounce, Round, RoundError};
 
 pub use settings::{RunFlags, Settings, SettingsError};
 
@@ -108,13 +110,22 @@ pub async fn run(settings: Settings) -> Result<(), RunError> {
     );
     let electing = tokio::spawn(electing);
     let counting = metrics.clone();
+    let applier = Applier::new(client.clone(), fence, Arc::new(move |call| counting.call(call)));
     let round = Round {
         cache: Arc::clone(&cache),
-        references: References::new(client.clone()),
+        references: References::new(client),
         class: settings.operator_class.clone(),
         metrics,
         delivery,
-        applier: Applier::new(client, fence, Arc::new(move |call| counting.call(call))),
+        events: Events::new(applier.clone(), &settings.pod_name),
+        applier,
+        operator: Operator {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            server_image: settings.server_image.clone(),
+            config_address: settings.config_address.clone(),
+        },
+        patience: Patience::default(),
+        foreign: BTreeSet::new(),
         converging: BTreeMap::new(),
     };
     let rounds = tokio::spawn(rounds(round, leading, Arc::clone(&probes.streaming), stop.clone()));
@@ -207,6 +218,8 @@ async fn rounds(
                         debounce.retry(Instant::now() + after);
                     }
                 }
+                // Told by the election already.
+                Err(RoundError::Fenced(_)) => debounce.retry(Instant::now() + RETRY),
                 Err(error) => {
                     tracing::warn!(error = chain(&error), "round failed; it is repeated");
                     round.metrics.round(RoundResult::Failed);

@@ -48,6 +48,8 @@ pub enum Details {
         clients: i32,
         /// The configuration that should be served.
         configuration: FleetConfiguration,
+        /// Version of the servers, where it is known.
+        version: Option<String>,
     },
     /// Of a Realm.
     Realm {
@@ -282,6 +284,7 @@ fn fleet(server: &crds::AuthServer, delivery: &Delivery<'_>) -> Verdict {
             realms: i32::try_from(manifest.counts.realms).unwrap_or(i32::MAX),
             clients: i32::try_from(manifest.counts.clients).unwrap_or(i32::MAX),
             configuration,
+            version: None,
         },
     }
 }

@@ -1,6 +1,10 @@
 //! A round: what is known → what follows → what is written. Driven by changes, with a pause that lets bursts settle.
 
-use std::collections::BTreeMap;
+mod fleet;
+mod generated;
+mod report;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,11 +14,13 @@ use snapshot::{Acknowledgements, Head};
 
 use super::delivery::{Commit, Delivery};
 use super::metrics::{ExcludedLabel, KindLabel, Metrics};
-use crate::apply::Applier;
+use crate::apply::{Applier, Events, Fenced};
+use crate::build::auth_server::Operator;
 use crate::log::chain;
 use crate::resolve::{Inputs, Resolution, resolve};
+use crate::status::Patience;
 use crate::world::cluster::{Cache, ReadError, References};
-use crate::world::{ObjectKey, World};
+use crate::world::{ChildId, ObjectKey, World};
 
 /// A change waits until nothing more changed for the first, at most for the second.
 const DEBOUNCE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
@@ -24,6 +30,12 @@ const COALESCE: Duration = Duration::from_millis(20);
 
 /// Before something that failed is tried again.
 const FAILED: Duration = Duration::from_secs(2);
+
+/// Before something that was refused is tried again.
+const REFUSED: Duration = Duration::from_secs(30);
+
+/// Resolving and generating alternate at most so often in one round; two times are what it takes.
+const GENERATIONS: usize = 4;
 
 /// Before a commit that somebody else was faster than is tried again, should no watch show it sooner.
 const OUTDATED: Duration = Duration::from_millis(500);
@@ -78,6 +90,9 @@ pub(super) enum RoundError {
     /// A Secret that an object names could not be read: what follows from it is not known.
     #[error(transparent)]
     References(#[from] ReadError),
+    /// This replica does not lead any more.
+    #[error(transparent)]
+    Fenced(#[from] Fenced),
 }
 
 /// What a round leads to.
@@ -101,6 +116,11 @@ pub(super) struct Round {
     pub(super) metrics: Metrics,
     pub(super) delivery: Delivery,
     pub(super) applier: Applier,
+    pub(super) events: Events,
+    pub(super) operator: Operator,
+    pub(super) patience: Patience,
+    /// Names of children that others hold, as found in this round.
+    pub(super) foreign: BTreeSet<ChildId>,
     /// Commits that not every ready server has acknowledged, and when the change behind each was seen.
     pub(super) converging: BTreeMap<ObjectKey, (Head, Instant)>,
 }
@@ -121,7 +141,7 @@ impl Round {
             return Ok(outcome);
         }
         self.references.refresh(&self.cache).await?;
-        let Some(world) = self.world() else {
+        let Some(mut world) = self.world() else {
             return Ok(outcome);
         };
         self.delivery.observe(&world, now);
@@ -134,8 +154,26 @@ impl Round {
         }
         self.delivery.observe(&world, now);
         let acknowledgements = self.delivery.acknowledgements(&world);
-        let resolution = self.resolve(&world, &acknowledgements, now);
+        let mut resolution = self.resolve(&world, &acknowledgements, now);
+        for _ in 0..GENERATIONS {
+            if !self.generate(&world, &resolution, now, &mut outcome).await? {
+                break;
+            }
+            let Some(next) = self.world() else {
+                return Ok(outcome);
+            };
+            world = next;
+            resolution = self.resolve(&world, &acknowledgements, now);
+        }
         self.commit(&world, &resolution, changed, &mut outcome).await;
+        self.foreign.clear();
+        self.credentials(&world, &resolution, now, &mut outcome).await?;
+        self.children(&world, &mut resolution, now, &mut outcome).await?;
+        self.cache.set_foreign(std::mem::take(&mut self.foreign));
+        self.report(&world, &resolution, now, &mut outcome).await?;
+        if let Some(wake) = resolution.wake {
+            outcome.again(wake.since(now).max(Duration::from_millis(1)));
+        }
         self.settle(&acknowledgements);
         self.count(&world, &resolution);
         self.count_delivery();

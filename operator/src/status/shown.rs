@@ -37,12 +37,14 @@ impl Shown for AuthServerStatus {
             realms,
             clients,
             configuration,
+            version,
         } = details
         {
             self.replicas = Some(replicas.clone());
             self.realms = Some(*realms);
             self.clients = Some(*clients);
             self.configuration = Some(configuration.clone());
+            self.version.clone_from(version);
         }
     }
 }

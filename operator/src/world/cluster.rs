@@ -125,12 +125,20 @@ impl Cache {
 
     /// Notes a Secret that was just written, ahead of the watch that will show it.
     pub fn note_secret(&self, object: DynamicObject) {
-        self.apply(Watched::Child(ChildKind::Secret), object);
+        self.note(Watched::Child(ChildKind::Secret), object);
+    }
+
+    /// Notes an object that was just written, ahead of the watch that will show it.
+    pub fn note(&self, watched: Watched, object: DynamicObject) {
+        self.apply(watched, object);
     }
 
     /// Notes which names of desired children are held by objects without our label.
     pub fn set_foreign(&self, foreign: BTreeSet<ChildId>) {
-        self.change(|state| state.foreign = foreign);
+        let is_new = self.state().foreign != foreign;
+        if is_new {
+            self.change(|state| state.foreign = foreign);
+        }
     }
 
     fn apply(&self, watched: Watched, object: DynamicObject) {
@@ -138,7 +146,11 @@ impl Cache {
             return;
         };
         self.change(|state| {
-            state.entries.entry(watched).or_default().insert(key, entry);
+            let entries = state.entries.entry(watched).or_default();
+            // What was noted ahead of the watch is newer than what the watch still has to say.
+            if entries.get(&key).is_none_or(|present| !present.is_newer_than(&entry)) {
+                entries.insert(key, entry);
+            }
         });
     }
 
@@ -169,10 +181,15 @@ impl Cache {
         });
     }
 
-    fn refuse(&self, scope: &Scope, why: Unreadable) {
-        self.change(|state| {
-            state.progress.insert(scope.clone(), Progress::Unreadable(why));
-        });
+    /// Notes that a scope cannot be read. Whether that is news.
+    fn refuse(&self, scope: &Scope, why: Unreadable) -> bool {
+        let is_news = self.state().progress.get(scope) != Some(&Progress::Unreadable(why));
+        if is_news {
+            self.change(|state| {
+                state.progress.insert(scope.clone(), Progress::Unreadable(why));
+            });
+        }
+        is_news
     }
 
     fn change(&self, change: impl FnOnce(&mut State)) {
@@ -270,7 +287,10 @@ fn add(
             cluster.children.insert(id, Arc::clone(metadata));
             world.secrets.insert(key.clone(), Arc::clone(secret));
         }
-        Entry::Pod { fleet, uid } => {
+        Entry::Pod { fleet, uid, trouble } => {
+            if let Some(trouble) = trouble {
+                cluster.troubles.entry(fleet.clone()).or_default().push(trouble.clone());
+            }
             let pods = cluster.pods.entry(fleet.clone()).or_default();
             let name = key.name.clone();
             pods.insert(uid.clone(), Pod { name, is_ready: false });

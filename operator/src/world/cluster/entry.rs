@@ -13,8 +13,10 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::Watched;
+use crate::build::auth_server::trouble_of_pod;
+use crate::build::text;
 use crate::world::folder::secret_object;
-use crate::world::{ChildKind, ObjectKey, SecretObject};
+use crate::world::{ChildKind, ObjectKey, SecretObject, Trouble};
 
 /// Label with the name of the AuthServer that an object is of.
 const INSTANCE_LABEL: &str = "app.kubernetes.io/instance";
@@ -41,6 +43,8 @@ pub(super) enum Entry {
     Pod {
         fleet: ObjectKey,
         uid: String,
+        /// What keeps it from running.
+        trouble: Option<Trouble>,
     },
     /// The pods that it names as ready, by UID with their names.
     Slice {
@@ -74,6 +78,10 @@ impl Entry {
             Watched::Pod => Self::Pod {
                 fleet: fleet(&object.metadata, INSTANCE_LABEL)?,
                 uid: object.metadata.uid?,
+                trouble: object
+                    .data
+                    .get("status")
+                    .and_then(|status| trouble_of_pod(&key.name, status)),
             },
             Watched::EndpointSlice => slice(watched, object)?,
             Watched::Namespace => Self::Namespace {
@@ -83,6 +91,33 @@ impl Entry {
         };
         Some((key, entry))
     }
+
+    /// Whether both are the same object and this one is a later version of it.
+    pub(super) fn is_newer_than(&self, other: &Self) -> bool {
+        match (self.version(), other.version()) {
+            (Some((uid, version)), Some((other_uid, other))) => uid == other_uid && version > other,
+            _ => false,
+        }
+    }
+
+    /// UID and `resourceVersion`, whose numbers grow.
+    fn version(&self) -> Option<(&str, u64)> {
+        let (uid, version) = match self {
+            Self::AuthServer(object) => typed(&object.metadata),
+            Self::Realm(object) => typed(&object.metadata),
+            Self::Client(object) => typed(&object.metadata),
+            Self::Undecodable { raw: object, .. } | Self::Child(object) | Self::Secret { metadata: object, .. } => (
+                text(object, &["metadata", "uid"]),
+                text(object, &["metadata", "resourceVersion"]),
+            ),
+            Self::Pod { .. } | Self::Slice { .. } | Self::Namespace { .. } => (None, None),
+        };
+        Some((uid?, version?.parse().ok()?))
+    }
+}
+
+fn typed(metadata: &ObjectMeta) -> (Option<&str>, Option<&str>) {
+    (metadata.uid.as_deref(), metadata.resource_version.as_deref())
 }
 
 /// The object as JSON. What a list leaves out, `apiVersion` and `kind`, is added.

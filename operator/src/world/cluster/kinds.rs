@@ -14,7 +14,7 @@ pub enum Watched {
     Custom(Kind),
     /// Child objects with our label.
     Child(ChildKind),
-    /// Pods with our label, their metadata only.
+    /// Pods with our label.
     Pod,
     /// EndpointSlices of Services with our label.
     EndpointSlice,

@@ -60,8 +60,9 @@ async fn keep(client: kube::Client, scope: Scope, cache: Arc<Cache>) {
             };
             follow(watcher(api, config(scope.0)), &scope, &cache).await
         };
-        cache.restarts.fetch_add(1, Ordering::Relaxed);
-        cache.refuse(&scope, refused);
+        if cache.refuse(&scope, refused) {
+            tracing::warn!(kind = scope.0.name(), namespace = scope.1, ?refused, "cannot be read");
+        }
         tokio::time::sleep(jittered(REFUSED)).await;
     }
 }
@@ -102,7 +103,6 @@ async fn follow(
             Some(Ok(event)) => event,
             Some(Err(error)) => {
                 if let Some(refused) = refusal(&error) {
-                    tracing::warn!(kind = scope.0.name(), namespace = scope.1, ?refused, "cannot be read");
                     return refused;
                 }
                 tracing::debug!(kind = scope.0.name(), namespace = scope.1, %error, "watch interrupted");
