@@ -189,48 +189,6 @@ fn an_edit_of_one_client_leaves_what_is_said_about_another_alone() {
 }
 
 #[test]
-fn what_a_server_refuses_is_said_on_that_object_only_and_its_former_version_stays() {
-    let texts = one_client("");
-    let before = first(&world(&texts));
-    let served = next(
-        &world(&texts),
-        &before.artefacts,
-        &acknowledged(&before.artefacts[&fleet()], 1, 1),
-    );
-    let edited = world(&one_client("  displayName: Web\n"));
-    let offered = next(
-        &edited,
-        &served.artefacts,
-        &acknowledged(&served.artefacts[&fleet()], 1, 1),
-    );
-    let artefact = &offered.artefacts[&fleet()];
-    let id = ResourceId::Client(RealmId::of_issuer("https://login.example"), "apps.web".into());
-    let version = artefact.entry(&id).unwrap().current.version();
-    let mut acks = acknowledged(artefact, 1, 1);
-    let refusal = Refusal {
-        version,
-        code: "test".to_owned(),
-        message: "no such thing".to_owned(),
-    };
-    acks.get_mut(&fleet())
-        .unwrap()
-        .by_pod
-        .get_mut("pod-0")
-        .unwrap()
-        .rejected
-        .insert(id.clone(), refusal);
-    let restored = next(&edited, &offered.artefacts, &acks);
-    assert_eq!(
-        client_says(&restored, "web"),
-        "False RejectedByServer: servers refused it: no such thing; the former version stays live"
-    );
-    let Some(Resource::Client(client)) = restored.artefacts[&fleet()].resource(&id) else {
-        panic!("gone")
-    };
-    assert_eq!(client.display_name, "web");
-}
-
-#[test]
 fn an_object_that_no_longer_parses_keeps_its_last_good_version() {
     let good = world(&one_client(""));
     let before = first(&good);

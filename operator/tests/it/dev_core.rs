@@ -141,6 +141,44 @@ fn an_edit_is_committed_and_said_on_that_object_only() {
     assert!(core.verdicts().values().all(operator::resolve::Verdict::is_ready));
 }
 
+/// One ready server that serves what is committed.
+fn keeping_up(core: &Core) -> BTreeMap<ObjectKey, Acknowledgements> {
+    let manifest = core.artefact(&fleet()).unwrap().manifest();
+    let answer = Acknowledgement {
+        head: manifest.head,
+        content: manifest.content,
+        rejected: BTreeMap::new(),
+    };
+    let acknowledgements = Acknowledgements {
+        ready: ["a".to_owned()].into(),
+        by_pod: BTreeMap::from([("a".to_owned(), answer)]),
+        highest: Some(manifest.head),
+    };
+    BTreeMap::from([(fleet(), acknowledgements)])
+}
+
+#[test]
+fn an_annotation_in_a_file_rotates_the_client_secret_once_servers_accept_the_next() {
+    let bench = Bench::new();
+    let mut core = bench.core();
+    core.step(&BTreeMap::new(), NOW).unwrap();
+    let shown =
+        |core: &Core| core.secret(&ObjectKey::new("default", "shop-oidc")).unwrap().data["client-secret"].clone();
+    let one = shown(&core);
+    let annotated = "metadata: {name: shop, annotations: {auth.nauthera.io/rotate: 'now'}}";
+    let text = ALL.replace("metadata: {name: shop}", annotated);
+    fs::write(bench.folder.path().join("all.yaml"), text).unwrap();
+    core.set_folder(bench.read());
+    let before = keeping_up(&core);
+    core.step(&before, NOW).unwrap();
+    assert_eq!(shown(&core), one, "no server accepts the next one yet");
+    core.step(&keeping_up(&core), NOW).unwrap();
+    let two = shown(&core);
+    assert_ne!(two, one);
+    core.step(&keeping_up(&core), NOW).unwrap();
+    assert_eq!(shown(&core), two, "a value acts once");
+}
+
 #[test]
 fn a_broken_edit_keeps_what_is_served_and_a_restart_finds_it_again() {
     let bench = Bench::new();

@@ -94,3 +94,55 @@ fn what_was_live_stays_so_while_the_operator_cannot_see_a_replica() {
         crate::status::Report::default()
     );
 }
+
+#[test]
+fn what_a_server_refuses_is_said_on_that_object_only_and_its_former_version_stays() {
+    let texts = one_client("");
+    let before = first(&world(&texts));
+    let served = next(
+        &world(&texts),
+        &before.artefacts,
+        &acknowledged(&before.artefacts[&fleet()], 1, 1),
+    );
+    let edited = world(&one_client("  displayName: Web\n"));
+    let offered = next(
+        &edited,
+        &served.artefacts,
+        &acknowledged(&served.artefacts[&fleet()], 1, 1),
+    );
+    let artefact = &offered.artefacts[&fleet()];
+    let id = ResourceId::Client(RealmId::of_issuer("https://login.example"), "apps.web".into());
+    let version = artefact.entry(&id).unwrap().current.version();
+    let mut acks = acknowledged(artefact, 1, 1);
+    let refusal = Refusal {
+        version,
+        code: "test".to_owned(),
+        message: "no such thing".to_owned(),
+    };
+    acks.get_mut(&fleet())
+        .unwrap()
+        .by_pod
+        .get_mut("pod-0")
+        .unwrap()
+        .rejected
+        .insert(id.clone(), refusal);
+    let restored = next(&edited, &offered.artefacts, &acks);
+    assert_eq!(
+        client_says(&restored, "web"),
+        "False RejectedByServer: servers refused it: no such thing; the former version stays live"
+    );
+    let Some(Resource::Client(client)) = restored.artefacts[&fleet()].resource(&id) else {
+        panic!("gone")
+    };
+    assert_eq!(client.display_name, "web");
+    // Corrected: the next version is offered, and once it is accepted nothing is said of the former trouble.
+    let corrected = world(&one_client("  displayName: Better\n"));
+    let offered = next(&corrected, &restored.artefacts, &acks);
+    let accepted = acknowledged(&offered.artefacts[&fleet()], 1, 1);
+    let healed = next(&corrected, &offered.artefacts, &accepted);
+    assert!(
+        client_says(&healed, "web").starts_with("True Live"),
+        "{}",
+        client_says(&healed, "web")
+    );
+}
