@@ -76,6 +76,11 @@ impl Cluster {
         }
     }
 
+    /// Starts a cluster of this name that ends with the returned value, or with this process.
+    pub async fn hold(name: &str, mode: Mode) -> Result<Self> {
+        Self::create(name, mode, Some(std::process::id())).await
+    }
+
     /// Starts a cluster that stays until `down`; what is left of an earlier one of that name goes first.
     pub async fn up(name: &str, mode: Mode) -> Result<Self> {
         Self::create(name, mode, None).await
@@ -229,17 +234,8 @@ impl Cluster {
 
     /// Starts the process that removes this cluster when its owner is gone.
     fn start_guard(&self) -> Result<()> {
-        let guard = product("nauthera-cluster")?;
-        Command::new("setsid")
-            .arg(guard)
-            .args(["guard", &self.site.name])
-            .current_dir("/")
-            .stdin(std::process::Stdio::null())
-            .stdout(std::process::Stdio::null())
-            .stderr(std::process::Stdio::null())
-            .spawn()
-            .context("starting the guard")?;
-        Ok(())
+        let guard = vec![guard_program()?.into(), "guard".into(), self.site.name.clone().into()];
+        Part::start(&self.site.folder, "guard", guard).map(|_| ())
     }
 
     /// The address of the API server, without a path.
@@ -289,6 +285,22 @@ impl Cluster {
     /// One of its programs, for example `kube-apiserver` or `kubelet`: to kill, freeze, start again.
     pub fn part(&self, name: &str) -> Result<Part> {
         Part::recorded(&self.site.folder, name)
+    }
+
+    /// Kills what makes the node a node, as a crash of all of it would. Its pods go on.
+    pub fn kill_node(&self) -> Result<()> {
+        ["kubelet", "containerd", "kube-proxy"]
+            .iter()
+            .try_for_each(|name| self.part(name)?.kill())
+    }
+
+    /// Starts again what `kill_node` killed, in the order that it needs.
+    pub fn start_node_again(&self) -> Result<()> {
+        let mut containerd = self.part("containerd")?;
+        containerd.start_again()?;
+        node::wait_for_containerd(&self.site, &containerd)?;
+        self.part("kubelet")?.start_again()?;
+        self.part("kube-proxy")?.start_again()
     }
 
     /// Loads the images of an OCI archive into the node. Pods name them with `imagePullPolicy: Never`.
@@ -352,6 +364,15 @@ fn prepare(name: &str, mode: Mode, owner: Option<u32>) -> Result<(Site, Pki)> {
     site.record()?;
     let pki = Pki::write(&site.folder.join("pki"), &site.address)?;
     Ok((site, pki))
+}
+
+/// This program itself when it is the one that can guard, else the one from the same build.
+fn guard_program() -> Result<PathBuf> {
+    let own = std::env::current_exe()?;
+    if own.file_name().is_some_and(|name| name == "nauthera-cluster") {
+        return Ok(own);
+    }
+    product("nauthera-cluster")
 }
 
 fn client(pki: &Pki) -> Result<reqwest::Client> {

@@ -11,13 +11,15 @@ use e2e::cluster::{Cluster, Mode};
 use e2e::parts::checkout;
 
 const USAGE: &str = "usage: nauthera-cluster COMMAND
-  up [NAME]              start a whole cluster, unless it runs already
-  control-plane [NAME]   start etcd and the API server only
-  controllers [NAME]     start etcd, the API server and the controllers, but no node
-  down [NAME]            remove every trace of a cluster
-  list                   print the names of the clusters on this machine
-  load NAME ARCHIVE…     load the images of OCI archives into the node
-  run NAME PROGRAM…      run a program inside the cluster's network
+  up [NAME]                  start a whole cluster, unless it runs already
+  control-plane [NAME]       start etcd and the API server only
+  controllers [NAME]         start etcd, the API server and the controllers, but no node
+  hold NAME                  start a whole cluster that ends with this program, however that ends
+  hold-control-plane NAME    the same with etcd and the API server only
+  down [NAME]                remove every trace of a cluster
+  list                       print the names of the clusters on this machine
+  load NAME ARCHIVE…         load the images of OCI archives into the node
+  run NAME PROGRAM…          run a program inside the cluster's network
 The name is `default` when none is given.
 ";
 
@@ -32,6 +34,8 @@ async fn main() -> Result<()> {
         ["control-plane", name] => up(name, Mode::ControlPlane).await,
         ["controllers"] => up("default", Mode::Controllers).await,
         ["controllers", name] => up(name, Mode::Controllers).await,
+        ["hold", name] => hold(name, Mode::Node).await,
+        ["hold-control-plane", name] => hold(name, Mode::ControlPlane).await,
         ["down"] => Cluster::down("default"),
         ["down", name] => Cluster::down(name),
         ["list"] => list(),
@@ -75,6 +79,13 @@ async fn up(name: &str, mode: Mode) -> Result<()> {
         )?;
     }
     say(&said)
+}
+
+async fn hold(name: &str, mode: Mode) -> Result<()> {
+    let cluster = Cluster::hold(name, mode).await?;
+    say(&format!("export KUBECONFIG={}\n", cluster.kubeconfig().display()))?;
+    tokio::signal::ctrl_c().await?;
+    Ok(())
 }
 
 fn list() -> Result<()> {

@@ -27,6 +27,12 @@ pub(super) fn start_containerd(site: &Site) -> Result<Part> {
     fs::write(&configuration, containerd_configuration(site)?)?;
     let arguments = vec![format!("--config={}", configuration.display())];
     let part = site.start("containerd", &program("NAUTHERA_CONTAINERD")?, arguments)?;
+    wait_for_containerd(site, &part)?;
+    Ok(part)
+}
+
+/// The kubelet ends when it finds nobody there, so it starts after this.
+pub(super) fn wait_for_containerd(site: &Site, part: &Part) -> Result<()> {
     let deadline = Instant::now() + Duration::from_secs(30);
     while ctr(site, &["version"]).is_err() {
         part.expect_running()?;
@@ -37,7 +43,7 @@ pub(super) fn start_containerd(site: &Site) -> Result<Part> {
         );
         std::thread::sleep(Duration::from_millis(50));
     }
-    Ok(part)
+    Ok(())
 }
 
 /// Loads the images of an OCI archive into the node.

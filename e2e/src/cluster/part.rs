@@ -76,14 +76,16 @@ impl Recorded {
     }
 }
 
-/// When a process started, in clock ticks since boot; none when it is gone or a zombie.
+/// When a process started, in clock ticks since boot; none when nothing of it runs any more.
 fn start_time(id: u32) -> Option<u64> {
     let stat = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
     // The second field is the name in parentheses, and may hold anything, also parentheses.
     let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
     let state = fields.next()?;
-    (state != "Z" && state != "X").then_some(())?;
-    fields.nth(18)?.parse().ok()
+    let threads: u32 = fields.nth(16)?.parse().ok()?;
+    // Its first thread alone may be dead, while the others still hold its ports.
+    (threads > 1 || !matches!(state, "Z" | "X")).then_some(())?;
+    fields.nth(1)?.parse().ok()
 }
 
 impl Part {
@@ -203,5 +205,43 @@ impl Part {
     /// Lets it go on after `freeze`.
     pub fn thaw(&self) -> Result<()> {
         self.process.signal(Signal::CONT)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sleeper(folder: &Path) -> Part {
+        Part::start(folder, "sleeper", vec!["sleep".into(), "60".into()]).unwrap()
+    }
+
+    #[test]
+    fn a_part_is_found_again_by_its_record_and_starts_again_once_it_is_dead() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = sleeper(folder.path());
+        let mut found = Part::recorded(folder.path(), "sleeper").unwrap();
+        assert!(found.runs());
+        assert!(found.start_again().is_err(), "it runs already");
+        found.kill().unwrap();
+        assert!(!first.runs());
+        found.start_again().unwrap();
+        assert!(found.runs() && !first.runs());
+        found.stop(Duration::from_secs(5)).unwrap();
+        assert!(found.expect_running().is_err());
+    }
+
+    #[test]
+    fn a_process_that_has_the_id_of_an_earlier_one_is_not_that_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let part = sleeper(folder.path());
+        let earlier = Recorded {
+            started: part.process.started - 1,
+            ..part.process
+        };
+        assert!(!earlier.runs());
+        earlier.signal(Signal::KILL).unwrap();
+        assert!(part.runs());
+        part.kill().unwrap();
     }
 }
