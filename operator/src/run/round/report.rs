@@ -24,20 +24,22 @@ impl Round {
         outcome: &mut Outcome,
     ) -> Result<(), Fenced> {
         self.patience.retain(|id| resolution.verdicts.contains_key(id));
-        let mut reports: Vec<(&ObjectId, Report)> = Vec::new();
+        let mut reports: Vec<(ObjectId, Report)> = Vec::new();
         for (id, verdict) in &resolution.verdicts {
             let Some(live) = Live::find(world, id) else { continue };
             let report = status::report(id, live, verdict, now);
             if report.patch.is_some() && self.patience.admits(id, verdict, now) {
-                reports.push((id, report));
+                reports.push((id.clone(), report));
             }
         }
         if let Some(next) = self.patience.next() {
             outcome.again(next.since(now).max(std::time::Duration::from_millis(1)));
         }
         let round = &*self;
-        let writes =
-            futures::stream::iter(reports).map(|(id, report)| async move { (id, round.write(id, report).await) });
+        let writes = futures::stream::iter(reports).map(|(id, report)| async move {
+            let written = round.write(&id, report).await;
+            (id, written)
+        });
         let written: Vec<_> = writes.buffer_unordered(AT_ONCE).collect().await;
         for (id, result) in written {
             match result {
