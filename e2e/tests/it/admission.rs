@@ -43,7 +43,7 @@ struct Verdict {
 }
 
 /// Applies the committed manifest on the server's side, strictly, and waits until it is established.
-async fn define(cluster: &Cluster, kind: Kind) -> Result<()> {
+pub(crate) async fn define(cluster: &Cluster, kind: Kind) -> Result<()> {
     let manifest = std::fs::read_to_string(checkout().join("crds/manifests").join(kind.file_name()))?;
     ensure!(
         manifest.len() <= MAX_MANIFEST_BYTES,

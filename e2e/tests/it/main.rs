@@ -3,6 +3,7 @@
 
 mod admission;
 mod charts;
+mod children;
 mod cluster;
 mod dev_processes;
 mod docs;

@@ -16,7 +16,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("snapshot", &["oidc"]),
     ("auth-server", &["snapshot", "oidc"]),
     ("oidc", &[]),
-    ("e2e", &["crds"]),
+    ("e2e", &["crds", "operator", "oidc"]),
 ];
 
 /// Crates that make their user know Kubernetes; a trailing `*` stands for any ending.
