@@ -177,7 +177,10 @@ impl Cache {
                 None => entries.clear(),
             }
             entries.extend(list);
-            state.progress.insert(scope.clone(), Progress::Complete);
+            let before = state.progress.insert(scope.clone(), Progress::Complete);
+            if let Some(Progress::Unreadable(_)) = before {
+                tracing::info!(kind = watched.name(), namespace, "can be read again");
+            }
         });
     }
 
