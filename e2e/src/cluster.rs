@@ -178,6 +178,7 @@ impl Cluster {
             )?;
         }
         control_plane::start_etcd(site)?;
+        node::write_resolver(site)?;
         let api_server = control_plane::start_api_server(site, pki)?;
         if site.mode == Mode::Node {
             node::start_containerd(site)?;
@@ -309,9 +310,9 @@ impl Cluster {
         node::load_image(&self.site, archive)
     }
 
-    /// A command that runs inside the cluster's network, where it reaches pods and Services.
+    /// A command that runs inside the cluster's network, where it reaches pods and Services and resolves their names.
     pub fn command(&self, program: &Path) -> Result<Command> {
-        let line = self.site.inside(program);
+        let line = self.site.inside_with_names(program);
         let (program, arguments) = line.split_first().context("a command without a program")?;
         let mut command = Command::new(program);
         command.args(arguments);

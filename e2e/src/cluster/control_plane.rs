@@ -82,7 +82,9 @@ pub(super) fn start_api_server(site: &Site, pki: &Pki) -> Result<Part> {
         // Nothing runs the controller that makes a namespace's default ServiceAccount.
         arguments.push("--disable-admission-plugins=ServiceAccount".to_owned());
     }
-    site.start("kube-apiserver", &program("NAUTHERA_KUBE_APISERVER")?, arguments)
+    // It looks up the names of the issuers whose tokens it accepts.
+    let command = site.inside_with_names(&program("NAUTHERA_KUBE_APISERVER")?);
+    site.start_by("kube-apiserver", command, arguments)
 }
 
 /// Every request is logged with who, what and when, and without its body.

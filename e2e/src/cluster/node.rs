@@ -148,11 +148,13 @@ fn write_network_plugins(site: &Site) -> Result<()> {
     Ok(())
 }
 
+/// Names the cluster's DNS server, for pods that ask for the node's and for programs that need names of the cluster.
+pub(super) fn write_resolver(site: &Site) -> Result<()> {
+    Ok(fs::write(site.resolver(), format!("nameserver {DNS}\n"))?)
+}
+
 /// Starts the kubelet. The cgroup of its pods must be there (`cgroups::create`).
 pub(super) fn start_kubelet(site: &Site, pki: &Pki, kubeconfig: &str) -> Result<Part> {
-    // Pods that ask for the node's DNS get the cluster's: the node knows no other.
-    let resolver = site.folder.join("resolv.conf");
-    fs::write(&resolver, format!("nameserver {DNS}\n"))?;
     let configuration = json!({
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
@@ -178,7 +180,7 @@ pub(super) fn start_kubelet(site: &Site, pki: &Pki, kubeconfig: &str) -> Result<
         "imageGCLowThresholdPercent": 99,
         "clusterDomain": "cluster.local",
         "clusterDNS": [DNS],
-        "resolvConf": resolver,
+        "resolvConf": site.resolver(),
         "podLogsDir": site.path("pod-logs"),
         "volumePluginDir": site.path("volume-plugins"),
         "maxPods": 200,

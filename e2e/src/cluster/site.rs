@@ -94,7 +94,7 @@ impl Site {
         cgroup(&self.name)
     }
 
-    /// A command line that runs inside the cluster's network namespace, with its DNS.
+    /// A command line that runs inside the cluster's network namespace.
     pub(super) fn inside(&self, program: &Path) -> Vec<OsString> {
         let Some(namespace) = self.namespace() else {
             return vec![program.into()];
@@ -107,9 +107,30 @@ impl Site {
         ]
     }
 
+    /// The same with the cluster's DNS. Nothing that mounts for pods may run so: its mounts are its own.
+    pub(super) fn inside_with_names(&self, program: &Path) -> Vec<OsString> {
+        const SCRIPT: &str = r#"mount --bind "$0" /etc/resolv.conf && exec "$@""#;
+        if self.namespace().is_none() {
+            return vec![program.into()];
+        }
+        let mut line = self.inside(Path::new("unshare"));
+        line.extend(["--mount", "--propagation=private", "sh", "-c", SCRIPT].map(OsString::from));
+        line.extend([self.resolver().into_os_string(), program.into()]);
+        line
+    }
+
+    /// The file that names the cluster's DNS server, and no other.
+    pub(super) fn resolver(&self) -> PathBuf {
+        self.folder.join("resolv.conf")
+    }
+
     /// Starts a part with these arguments.
     pub(super) fn start(&self, name: &str, program: &Path, arguments: Vec<String>) -> Result<Part> {
-        let mut command = self.inside(program);
+        self.start_by(name, self.inside(program), arguments)
+    }
+
+    /// Starts a part by a command line that takes these arguments at its end.
+    pub(super) fn start_by(&self, name: &str, mut command: Vec<OsString>, arguments: Vec<String>) -> Result<Part> {
         command.extend(arguments.into_iter().map(OsString::from));
         Part::start(&self.folder, name, command)
     }

@@ -15,7 +15,7 @@ use crate::login::Logins;
 use crate::path::SHOP;
 use crate::stage::{OPERATOR_NAMESPACE, READY, Stage, condition};
 
-const OPERATOR: &str = "app.kubernetes.io/name=nauthera-operator";
+const OPERATOR: &str = "app.kubernetes.io/component=operator";
 const LEASE: &str = "/apis/coordination.k8s.io/v1/namespaces/nauthera-system/leases/nauthera-operator";
 
 pub(crate) async fn an_api_server_that_is_killed_is_not_missed(stage: &mut Stage) -> Result<()> {

@@ -139,7 +139,7 @@ fn report(count: usize, failures: &[(&str, anyhow::Error)], started: Instant) {
     if !failures.is_empty() {
         say("\nfailures:\n");
         for (name, error) in failures {
-            say(format_args!("---- {name} ----\n{error:?}\n"));
+            say(format_args!("---- {name} ----\n{error:#}\n"));
         }
     }
     let word = if failures.is_empty() { "ok" } else { "FAILED" };

@@ -12,7 +12,7 @@ use crate::login::Logins;
 use crate::path::SHOP;
 use crate::stage::{API, OPERATOR_NAMESPACE, READY, Stage, is_current};
 
-const OPERATOR: &str = "app.kubernetes.io/name=nauthera-operator";
+const OPERATOR: &str = "app.kubernetes.io/component=operator";
 
 pub(crate) async fn a_helm_upgrade_of_the_operator_restarts_no_server(stage: &mut Stage) -> Result<()> {
     let fleet = Fleet::obtain(stage, SHOP).await?;
