@@ -17,6 +17,7 @@ mod login;
 mod oracles;
 mod path;
 mod stage;
+mod status;
 mod upgrades;
 
 use std::fmt::Display;
@@ -55,6 +56,8 @@ const SCENARIOS: &[Scenario] = scenarios![
     path::a_person_in_chromium_signs_in_through_an_ingress,
     path::a_person_in_chromium_signs_in_through_an_httproute,
     path::kubernetes_itself_accepts_our_id_token,
+    status::whoever_waits_is_told_the_truth_in_every_state,
+    status::an_event_tells_of_each_transition_once,
     delivery::an_edit_is_live_on_every_replica_and_reported_in_less_than_a_second,
     delivery::a_realm_added_to_a_running_fleet_restarts_nothing,
     delivery::a_scale_up_changes_the_counts_of_the_fleet_and_no_other_status,
