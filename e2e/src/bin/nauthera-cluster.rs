@@ -67,6 +67,13 @@ async fn up(name: &str, mode: Mode) -> Result<()> {
                 cluster.load_image(&archive)?;
             }
         }
+        for tool in ["NAUTHERA_KUBECTL", "NAUTHERA_HELM"] {
+            let folder = std::env::var_os(tool).and_then(|path| Some(Path::new(&path).parent()?.to_owned()));
+            let known = std::env::var_os("PATH").unwrap_or_default();
+            if let Some(folder) = folder.filter(|folder| !std::env::split_paths(&known).any(|one| one == *folder)) {
+                writeln!(said, "export PATH=$PATH:{}", folder.display())?;
+            }
+        }
         let address = cluster.address();
         write!(
             said,

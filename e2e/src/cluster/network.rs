@@ -1,6 +1,6 @@
 //! The network of a whole cluster: a namespace with a bridge that is the node's interface, and one
-//! cable to the machine, so that `kubectl` and a browser outside reach the node. There is no way from
-//! inside to anywhere else: the default route ends at the bridge.
+//! cable to the machine, so that `kubectl` and a browser outside reach the node, and pods a database
+//! on the machine. There is no way from inside to anywhere else: the default route ends at the bridge.
 
 use anyhow::{Context as _, Result, bail};
 use serde::Deserialize;
@@ -34,6 +34,15 @@ pub(super) fn up(name: &str) -> Result<String> {
         let all = [&["-n", namespace.as_str()], arguments].concat();
         run("ip", &all)
     };
+    // The machine knows no way back to a pod's address, so pods reach it under the node's.
+    let rules = format!(
+        "table ip machine {{
+            chain out {{
+                type nat hook postrouting priority srcnat
+                ip saddr 10.244.0.0/16 ip daddr 10.250.{number}.254 masquerade
+            }}
+        }}"
+    );
     inside(&["link", "set", "lo", "up"])?;
     inside(&["link", "add", "node", "type", "bridge"])?;
     inside(&["address", "add", &format!("{address}/24"), "dev", "node"])?;
@@ -48,7 +57,8 @@ pub(super) fn up(name: &str) -> Result<String> {
             &format!("--net=/var/run/netns/{namespace}"),
             "sh",
             "-c",
-            "echo 1 >/proc/sys/net/ipv4/ip_forward",
+            "echo 1 >/proc/sys/net/ipv4/ip_forward; nft \"$0\"",
+            &rules,
         ],
     )?;
     Ok(address)

@@ -1,6 +1,7 @@
 //! All children of one owner: created, changed, put back, adopted and pruned.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -35,17 +36,28 @@ impl Change {
         }
     }
 
-    /// What happened, as an Event on the owner tells it. `None` when it is not worth one.
-    pub fn event(&self) -> Option<(&'static str, String)> {
+    /// The reason of the Event that tells the owner. `None` when it is not worth one.
+    pub fn reason(&self) -> Option<&'static str> {
         match self {
-            Self::Created(id) => Some(("Created", format!("created {id}"))),
-            Self::Adopted(id) => Some(("Adopted", format!("adopted {id}, which was there without its owner"))),
-            Self::PutBack(id, fields) => Some((
-                "PutBack",
-                format!("{id} was changed by somebody else; put back: {}", some(fields)),
-            )),
-            Self::Deleted(id) => Some(("Deleted", format!("deleted {id}, which is not needed any more"))),
+            Self::Created(_) => Some("Created"),
+            Self::Adopted(_) => Some("Adopted"),
+            Self::PutBack(..) => Some("PutBack"),
+            Self::Deleted(_) => Some("Deleted"),
             Self::Updated(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Created(id) => write!(f, "created {id}"),
+            Self::Updated(id) => write!(f, "updated {id}"),
+            Self::Adopted(id) => write!(f, "adopted {id}, which was there without its owner"),
+            Self::PutBack(id, fields) => {
+                write!(f, "{id} was changed by somebody else; put back: {}", some(fields))
+            }
+            Self::Deleted(id) => write!(f, "deleted {id}, which is not needed any more"),
         }
     }
 }

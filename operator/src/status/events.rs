@@ -48,7 +48,7 @@ impl EventKind {
 impl Event {
     /// A change to a child that its owner tells of.
     pub fn of_change(subject: Subject, change: &Change, now: oidc::Timestamp) -> Option<Self> {
-        let (reason, note) = change.event()?;
+        let (reason, note) = (change.reason()?, change.to_string());
         let kind = match change {
             Change::PutBack(..) => EventKind::Warning,
             Change::Created(_) | Change::Updated(_) | Change::Adopted(_) | Change::Deleted(_) => EventKind::Normal,

@@ -70,7 +70,7 @@ impl Round {
         }
         let subject = subject(inputs.key, &children.owner.uid);
         for change in &applied.changes {
-            tracing::info!(fleet = %inputs.key, ?change, "child changed");
+            tracing::info!(fleet = %inputs.key, %change, "child changed");
             if let Some(event) = Event::of_change(subject.clone(), change, inputs.now) {
                 self.events.tell(&event).await?;
             }
