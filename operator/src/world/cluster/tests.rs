@@ -191,3 +191,40 @@ fn secrets_that_objects_name_are_read_unless_a_watch_shows_them() {
     let wanted = cache.state().named_secrets();
     assert_eq!(wanted, BTreeSet::from([name("a-oidc"), name("kept")]));
 }
+
+#[test]
+fn that_a_kind_is_refused_is_news_once() {
+    let cache = complete(&Namespaces::All);
+    let scope = (Watched::Child(ChildKind::Certificate), None);
+    let news = [
+        Unreadable::NotInstalled,
+        Unreadable::NotInstalled,
+        Unreadable::Forbidden,
+    ]
+    .map(|refused| cache.refuse(&scope, refused));
+    assert_eq!(news, [true, false, true]);
+    cache.replace(&scope, BTreeMap::new());
+    assert!(cache.refuse(&scope, Unreadable::Forbidden));
+}
+
+#[test]
+fn objects_of_another_class_are_none_of_ours() {
+    let cache = complete(&Namespaces::All);
+    let server = |name: &str, class: &str| {
+        object(json!({
+            "apiVersion": "auth.nauthera.io/v1alpha1", "kind": "AuthServer",
+            "metadata": {"namespace": "demo", "name": name, "uid": name, "resourceVersion": "1"},
+            "spec": {"operatorClass": class, "database": {"postgres": {"secretRef": {"name": "db"}}}},
+        }))
+    };
+    for (name, class) in [("ours", "default"), ("theirs", "other")] {
+        cache.apply(Watched::Custom(crds::Kind::AuthServer), server(name, class));
+        let spec = json!({"serverRef": {"name": name}, "issuer": format!("https://{name}.example")});
+        cache.apply(Watched::Custom(crds::Kind::Realm), realm(&format!("of-{name}"), &spec));
+    }
+    let mut world = cache.world().unwrap();
+    world.keep_class("default");
+    let names = |keys: Vec<&ObjectKey>| keys.iter().map(|key| key.name.clone()).collect::<Vec<_>>();
+    assert_eq!(names(world.auth_servers.keys().collect()), ["ours"]);
+    assert_eq!(names(world.realms.keys().collect()), ["of-ours"]);
+}

@@ -23,8 +23,11 @@ use crate::world::{ObjectKey, Unreadable};
 /// How long one watch request lasts.
 const WATCH_SECONDS: u32 = 30;
 
-/// Between two tries of what is refused.
+/// Between two tries of what is refused: a right that may be granted any moment, and our own definitions.
 const REFUSED: Duration = Duration::from_secs(10);
+
+/// Between two tries of somebody else's kind that is not installed; mostly it never will be.
+const NOT_INSTALLED: Duration = Duration::from_mins(1);
 
 /// Between two tries after an error: doubled each time, up to the second.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
@@ -63,7 +66,14 @@ async fn keep(client: kube::Client, scope: Scope, cache: Arc<Cache>) {
         if cache.refuse(&scope, refused) {
             tracing::warn!(kind = scope.0.name(), namespace = scope.1, ?refused, "cannot be read");
         }
-        tokio::time::sleep(jittered(REFUSED)).await;
+        tokio::time::sleep(jittered(until_next_try(scope.0, refused))).await;
+    }
+}
+
+fn until_next_try(watched: Watched, refused: Unreadable) -> Duration {
+    match (watched, refused) {
+        (Watched::Child(_), Unreadable::NotInstalled) => NOT_INSTALLED,
+        _ => REFUSED,
     }
 }
 
@@ -153,4 +163,22 @@ fn refusal(error: &watcher::Error) -> Option<Unreadable> {
 /// The duration, shortened by up to a fifth at random: replicas do not ask at the same moment.
 fn jittered(duration: Duration) -> Duration {
     duration.mul_f64(1.0 - 0.2 * rand::random::<f64>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::world::ChildKind;
+
+    #[test]
+    fn a_kind_that_may_never_be_installed_is_asked_for_seldom() {
+        let certificate = Watched::Child(ChildKind::Certificate);
+        let realm = Watched::Custom(crds::Kind::Realm);
+        let pauses = [
+            until_next_try(certificate, Unreadable::NotInstalled),
+            until_next_try(certificate, Unreadable::Forbidden),
+            until_next_try(realm, Unreadable::NotInstalled),
+        ];
+        assert_eq!(pauses, [NOT_INSTALLED, REFUSED, REFUSED]);
+    }
 }
