@@ -197,17 +197,7 @@ impl Applier {
     }
 
     async fn prune(&self, children: &Children, cluster: &Cluster, applied: &mut Applied) -> Result<(), Fenced> {
-        let wanted: BTreeSet<&ChildId> = children.desired.iter().map(|desired| &desired.id).collect();
-        for (id, live) in &cluster.children {
-            let holds_data = matches!(id.kind, ChildKind::Secret | ChildKind::PersistentVolumeClaim);
-            if holds_data || wanted.contains(id) || children.kept.contains(id) || !is_ours(live, &children.owner) {
-                continue;
-            }
-            if id.key.namespace != children.owner.key.namespace
-                || text(live, &["metadata", "deletionTimestamp"]).is_some()
-            {
-                continue;
-            }
+        for (id, live) in superfluous(children, cluster) {
             // Deleted a moment ago; the watch does not show it yet.
             let Some(newest) = self.memory().newest(id, Some(live)) else {
                 continue;
@@ -223,6 +213,22 @@ impl Applier {
         }
         Ok(())
     }
+}
+
+/// The owner's children that are not wanted any more. Of a kind that cannot be read nothing is concluded.
+fn superfluous<'a>(
+    children: &'a Children,
+    cluster: &'a Cluster,
+) -> impl Iterator<Item = (&'a ChildId, &'a Arc<Value>)> {
+    let wanted: BTreeSet<&ChildId> = children.desired.iter().map(|desired| &desired.id).collect();
+    cluster.children.iter().filter(move |(id, live)| {
+        let holds_data = matches!(id.kind, ChildKind::Secret | ChildKind::PersistentVolumeClaim);
+        let is_frozen = cluster.unreadable.contains_key(id.kind.as_str());
+        !(holds_data || is_frozen || wanted.contains(id) || children.kept.contains(id))
+            && is_ours(live, &children.owner)
+            && id.key.namespace == children.owner.key.namespace
+            && text(live, &["metadata", "deletionTimestamp"]).is_none()
+    })
 }
 
 /// Why a child could not be made as desired.
@@ -260,5 +266,40 @@ pub(crate) fn some(fields: &[String]) -> String {
         shown.join(", ")
     } else {
         format!("{} and {more} more", shown.join(", "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::world::ObjectKey;
+
+    #[test]
+    fn of_a_kind_that_cannot_be_read_nothing_is_deleted() {
+        let owner = Owner {
+            kind: crds::Kind::AuthServer,
+            key: ObjectKey::new("login", "main"),
+            uid: "u".to_owned(),
+        };
+        let mut cluster = Cluster::default();
+        for kind in [ChildKind::Ingress, ChildKind::HttpRoute, ChildKind::Secret] {
+            let id = ChildId::new(kind, "login", "main");
+            let live = Desired::owned(id.clone(), &owner, serde_json::json!({})).object;
+            cluster.children.insert(id, Arc::new(live));
+        }
+        let children = Children {
+            owner,
+            desired: Vec::new(),
+            kept: BTreeSet::new(),
+            again_after: None,
+        };
+        let kinds = |cluster: &Cluster| {
+            superfluous(&children, cluster)
+                .map(|(id, _)| id.kind)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(kinds(&cluster), [ChildKind::Ingress, ChildKind::HttpRoute]);
+        cluster.unreadable.insert("HTTPRoute".to_owned(), Unreadable::Forbidden);
+        assert_eq!(kinds(&cluster), [ChildKind::Ingress]);
     }
 }
