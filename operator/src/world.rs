@@ -115,6 +115,8 @@ pub struct Cluster {
     /// among them by metadata only; their content is in [`World::secrets`], of the same observation: what is written
     /// with the `resourceVersion` from here replaces the content there.
     pub children: BTreeMap<ChildId, Arc<Value>>,
+    /// UID and version of the Secrets that custom resources name and that are not ours: they change when the content does.
+    pub named_versions: BTreeMap<ObjectKey, String>,
     /// Names that desired children need and that objects without our label hold.
     pub foreign: BTreeSet<ChildId>,
     /// The pods of each fleet by their UID.
@@ -131,6 +133,22 @@ pub struct Cluster {
     pub deleted: BTreeSet<ObjectId>,
     /// What keeps pods of each fleet from running, its migration Jobs' pods included.
     pub troubles: BTreeMap<ObjectKey, Vec<Trouble>>,
+}
+
+impl Cluster {
+    /// UID and version of a Secret, whoever it belongs to.
+    pub fn secret_version(&self, key: &ObjectKey) -> Option<String> {
+        if let Some(version) = self.named_versions.get(key) {
+            return Some(version.clone());
+        }
+        let id = ChildId {
+            kind: ChildKind::Secret,
+            key: key.clone(),
+        };
+        let metadata = self.children.get(&id)?.get("metadata")?;
+        let part = |name: &str| metadata.get(name).and_then(Value::as_str).unwrap_or_default();
+        Some(format!("{}/{}", part("uid"), part("resourceVersion")))
+    }
 }
 
 /// What keeps a container of a pod from running.

@@ -18,8 +18,9 @@ use crds::admission::Admission;
 use kube::api::DynamicObject;
 use tokio::sync::watch;
 
-use super::{ChildId, ChildKind, Cluster, ObjectId, ObjectKey, Pod, SecretObject, Unreadable, World};
+use super::{ChildId, ChildKind, Cluster, ObjectId, ObjectKey, Pod, Unreadable, World};
 use entry::Entry;
+use references::Named;
 
 pub use kinds::{Namespaces, Watched, api_resource};
 pub use references::{ReadError, References};
@@ -51,7 +52,7 @@ pub struct Cache {
 struct State {
     progress: BTreeMap<Scope, Progress>,
     entries: BTreeMap<Watched, BTreeMap<ObjectKey, Entry>>,
-    named_secrets: BTreeMap<ObjectKey, Option<Arc<SecretObject>>>,
+    named_secrets: BTreeMap<ObjectKey, Option<Named>>,
     foreign: BTreeSet<ChildId>,
     /// Custom resources that were seen being deleted, and when.
     deleted: BTreeMap<ObjectId, Instant>,
@@ -217,10 +218,12 @@ impl State {
             deleted: self.deleted.keys().cloned().collect(),
             ..Cluster::default()
         };
-        let named = self.named_secrets.iter();
-        world.secrets = named
-            .filter_map(|(key, secret)| Some((key.clone(), secret.clone()?)))
-            .collect();
+        for (key, named) in &self.named_secrets {
+            if let Some(named) = named {
+                world.secrets.insert(key.clone(), Arc::clone(&named.secret));
+                cluster.named_versions.insert(key.clone(), named.version.clone());
+            }
+        }
         let mut ready = BTreeMap::new();
         for (watched, entries) in &self.entries {
             for (key, entry) in entries {

@@ -192,8 +192,8 @@ impl State<'_> {
                 let told = self.troubles().find(|trouble| trouble.container == super::pod::MIGRATE);
                 let why = told.map_or(message, |trouble| trouble.message.clone());
                 let text = format!(
-                    "the migration failed: {why}; it is repeated every five minutes, or at once when {} is deleted; see \
-                     `kubectl logs job/{} -n {}`",
+                    "the migration failed: {why}; it is repeated every five minutes, within a minute when a Secret of the \
+                     database changes, or at once when {} is deleted; see `kubectl logs job/{} -n {}`",
                     job.id, job.id.key.name, job.id.key.namespace
                 );
                 Some(not(Reason::MigrationFailed, text))

@@ -2,7 +2,7 @@
 //!
 //! Servers never alter the schema. With `migrations: Auto` a Job of the image that is to come does it first, and the
 //! Deployment is left as it is until the Job has succeeded. The Job is named by its content, for Jobs cannot be changed.
-//! A failed one is made anew after a while, and one that succeeded too when a server reports an old schema afterwards (a
+//! A failed one is made anew after a while, or as soon as the Secrets of the database are other ones, and one that succeeded too when a server reports an old schema afterwards (a
 //! database restored from a backup).
 
 use std::time::Duration;
@@ -14,12 +14,14 @@ use serde_json::{Value, json};
 use super::image::Choice;
 use super::overlay::Extent;
 use super::pod::{self, MIGRATE};
-use super::{BuildInputs, settings};
+use super::{BuildInputs, references, settings};
 use crate::build::{Desired, MANAGED_BY, field, hash, set, text};
 use crate::world::{ChildKind, Trouble};
 
 /// Annotation of the Deployment: which migration it was rolled out after.
 pub(super) const MIGRATED_ANNOTATION: &str = "auth.nauthera.io/migrated";
+/// Annotation of a Job: which versions of the database's Secrets it was made with. Tells nothing of what is in them.
+const SECRETS_ANNOTATION: &str = "auth.nauthera.io/database-secrets";
 /// Exit code of a server whose database schema does not fit.
 pub(super) const SCHEMA_EXIT_CODE: i32 = 3;
 /// How long a failed Job is left to be looked at before it is made anew.
@@ -58,13 +60,17 @@ pub(super) fn plan(inputs: &BuildInputs<'_>, choice: &Choice) -> Plan {
     }
     let key = hash(&json!([choice.image, postgres.secret_ref, postgres.ca_secret_ref]), 16);
     let job = build(inputs, choice);
-    let outcome = inputs.live(ChildKind::Job, &job.id.key.name).map(outcome);
+    let live = inputs.live(ChildKind::Job, &job.id.key.name);
+    let outcome = live.map(outcome);
     let applied = inputs
         .deployment()
         .and_then(|live| text(live, &["metadata", "annotations", MIGRATED_ANNOTATION]));
     let is_open = applied == Some(key.as_str()) || matches!(outcome, Some(Outcome::Succeeded(_)));
     let (mut wanted, mut again_after) = (Some(job), None);
     match &outcome {
+        Some(Outcome::Failed(..)) if live.and_then(made_with).is_some_and(|made| made != secrets(inputs)) => {
+            wanted = None;
+        }
         Some(Outcome::Failed(Some(at), _)) => match RETRY_AFTER.checked_sub(inputs.now.since(*at)) {
             Some(left) if !left.is_zero() => again_after = Some(left),
             _ => wanted = None,
@@ -127,7 +133,31 @@ fn build(inputs: &BuildInputs<'_>, choice: &Choice) -> Desired {
     // Room for the suffix that the pods get: their names are labels too.
     let cut = inputs.key.name.get(..40).unwrap_or(&inputs.key.name);
     let name = format!("{cut}-migrate-{}", hash(&job, 10));
-    inputs.child(ChildKind::Job, name, json!({"spec": job}))
+    let mut body = json!({"spec": job});
+    let made = match inputs.live(ChildKind::Job, &name) {
+        Some(live) => made_with(live).map(str::to_owned),
+        None => Some(secrets(inputs)),
+    };
+    if let Some(made) = made {
+        set(&mut body, &["metadata", "annotations", SECRETS_ANNOTATION], json!(made));
+    }
+    inputs.child(ChildKind::Job, name, body)
+}
+
+/// Which versions of the database's Secrets a live Job was made with.
+fn made_with(live: &Value) -> Option<&str> {
+    text(live, &["metadata", "annotations", SECRETS_ANNOTATION])
+}
+
+/// The versions that there are of the database's Secrets.
+fn secrets(inputs: &BuildInputs<'_>) -> String {
+    let mut versions = json!({});
+    for (field, key) in references(inputs.key, inputs.server) {
+        if field.starts_with("spec.database.") {
+            set(&mut versions, &[field], json!(inputs.cluster.secret_version(&key)));
+        }
+    }
+    hash(&versions, 16)
 }
 
 /// The container that migrates.

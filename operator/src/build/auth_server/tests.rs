@@ -274,6 +274,39 @@ fn a_failed_migration_is_told_and_made_anew_after_a_while() {
 }
 
 #[test]
+fn a_failed_migration_is_made_anew_when_the_database_secret_is_another_one() {
+    let mut case = Case::postgres();
+    let secret = ObjectKey::new("login", "db");
+    let set_version = |case: &mut Case, version: &str| {
+        let versions = &mut case.cluster.named_versions;
+        versions.insert(secret.clone(), version.to_owned());
+    };
+    set_version(&mut case, "uid/1");
+    case.applied();
+    let job = |case: &Case| {
+        let children = case.children();
+        let job = children
+            .desired
+            .into_iter()
+            .find(|desired| desired.id.kind == ChildKind::Job);
+        job.map(|job| job.object)
+    };
+    let made = job(&case);
+    set_version(&mut case, "uid/2");
+    assert_eq!(job(&case), made, "one that runs is left alone");
+    set_version(&mut case, "uid/1");
+    case.end_job("Failed", "1970-01-12T13:46:00Z"); // 40 s before now
+    assert_eq!(job(&case), made);
+    set_version(&mut case, "uid/2");
+    assert_eq!(job(&case), None);
+    case.cluster.children.retain(|id, _| id.kind != ChildKind::Job);
+    let anew = job(&case).unwrap();
+    let spec = |job: &Value| field(job, &["spec"]).cloned();
+    assert_eq!(spec(&anew), spec(&made.clone().unwrap()));
+    assert_ne!(Some(anew), made);
+}
+
+#[test]
 fn a_schema_that_servers_refuse_is_migrated_again_or_asked_for() {
     let mut case = Case::running(&json!({"database": {"postgres": {"secretRef": {"name": "db"}}}}));
     let mut trouble = Trouble {

@@ -61,8 +61,7 @@ impl References {
     pub async fn refresh(&mut self, cache: &Cache) -> Result<(), ReadError> {
         let wanted = cache.state().named_secrets();
         self.read.retain(|key, _| wanted.contains(key));
-        let due = |key: &ObjectKey| self.read.get(key).is_none_or(|at| at.elapsed() >= AGE);
-        let due: Vec<ObjectKey> = wanted.into_iter().filter(due).collect();
+        let due = due(&self.read, wanted, Instant::now());
         if due.is_empty() {
             return Ok(());
         }
@@ -88,7 +87,38 @@ impl References {
     }
 }
 
-async fn read(client: &kube::Client, key: &ObjectKey) -> Result<Option<Arc<SecretObject>>, ReadError> {
+/// What was never read, or a minute ago.
+fn due(read: &BTreeMap<ObjectKey, Instant>, wanted: BTreeSet<ObjectKey>, now: Instant) -> Vec<ObjectKey> {
+    let is_due = |key: &ObjectKey| {
+        let at = read.get(key);
+        at.is_none_or(|at| now.saturating_duration_since(*at) >= AGE)
+    };
+    wanted.into_iter().filter(is_due).collect()
+}
+
+/// A Secret that was read by name.
+#[derive(Debug)]
+pub(super) struct Named {
+    pub(super) secret: Arc<SecretObject>,
+    /// UID and version.
+    pub(super) version: String,
+}
+
+impl Named {
+    fn new(object: &DynamicObject) -> Option<Self> {
+        let part = |part: &Option<String>| part.clone().unwrap_or_default();
+        Some(Self {
+            secret: Arc::new(parse_secret(object)?),
+            version: format!(
+                "{}/{}",
+                part(&object.metadata.uid),
+                part(&object.metadata.resource_version)
+            ),
+        })
+    }
+}
+
+async fn read(client: &kube::Client, key: &ObjectKey) -> Result<Option<Named>, ReadError> {
     let resource = api_resource(ChildKind::Secret);
     let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), &key.namespace, &resource);
     let failed = |source| ReadError::Api {
@@ -97,7 +127,7 @@ async fn read(client: &kube::Client, key: &ObjectKey) -> Result<Option<Arc<Secre
     };
     let answer = tokio::time::timeout(DEADLINE, api.get_opt(&key.name)).await;
     match answer.map_err(|_| ReadError::Deadline(key.clone()))? {
-        Ok(object) => Ok(object.as_ref().and_then(parse_secret).map(Arc::new)),
+        Ok(object) => Ok(object.as_ref().and_then(Named::new)),
         // Without the right to read it, it is as good as absent; the object that names it says so.
         Err(kube::Error::Api(status)) if status.is_forbidden() => Ok(None),
         Err(error) => Err(failed(error)),
@@ -106,7 +136,7 @@ async fn read(client: &kube::Client, key: &ObjectKey) -> Result<Option<Arc<Secre
 
 impl Cache {
     /// Keeps what was read, and of what was read before only what is still `wanted`.
-    fn note_named(&self, found: BTreeMap<ObjectKey, Option<Arc<SecretObject>>>, wanted: impl Fn(&ObjectKey) -> bool) {
+    fn note_named(&self, found: BTreeMap<ObjectKey, Option<Named>>, wanted: impl Fn(&ObjectKey) -> bool) {
         let mut state = self.state();
         state.named_secrets.retain(|key, _| wanted(key));
         state.named_secrets.extend(found);
@@ -152,5 +182,32 @@ fn names(key: &ObjectKey, entry: &Entry) -> Vec<String> {
             named.chain([credentials::secret_key(key, client).name]).collect()
         }
         _ => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_named_secret_is_read_at_once_and_again_every_minute() {
+        let key = |name: &str| ObjectKey::new("shop", name);
+        let start = Instant::now();
+        let read = BTreeMap::from([(key("old"), start), (key("young"), start + Duration::from_secs(1))]);
+        let wanted = BTreeSet::from([key("new"), key("old"), key("young")]);
+        let names = |at: Duration| due(&read, wanted.clone(), start + at);
+        assert_eq!(names(Duration::ZERO), [key("new")]);
+        assert_eq!(names(AGE), [key("new"), key("old")]);
+        assert_eq!(names(AGE * 2), [key("new"), key("old"), key("young")]);
+    }
+
+    #[test]
+    fn the_version_of_a_named_secret_is_known() {
+        let object = serde_json::json!({
+            "metadata": {"namespace": "shop", "name": "db", "uid": "u", "resourceVersion": "7"},
+            "data": {"password": "c2VjcmV0"},
+        });
+        let named = Named::new(&serde_json::from_value(object).unwrap()).unwrap();
+        assert_eq!((named.version.as_str(), named.secret.data.len()), ("u/7", 1));
     }
 }
