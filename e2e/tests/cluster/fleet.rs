@@ -231,7 +231,7 @@ impl Fleet {
         })
     }
 
-    /// What each pod answers to a request inside the cluster, by its address.
+    /// What each ready pod answers to a request inside the cluster, by its address.
     pub(crate) async fn answers(&self, stage: &Stage, path: &str) -> Result<Vec<String>> {
         let list = stage
             .get(&format!(
@@ -242,6 +242,12 @@ impl Fleet {
         let host = format!("{}.nauthera.test", self.namespace);
         let mut answers = Vec::new();
         for pod in list["items"].as_array().into_iter().flatten() {
+            // One that goes away or has only just come serves nobody.
+            let conditions = pod["status"]["conditions"].as_array().into_iter().flatten();
+            let is_ready = |one: &Value| one["type"] == "Ready" && one["status"] == "True";
+            if !pod["metadata"]["deletionTimestamp"].is_null() || !conditions.clone().any(is_ready) {
+                continue;
+            }
             let address = pod["status"]["podIP"].as_str().context("a pod without an address")?;
             let port = pod
                 .pointer("/spec/containers/0/ports/0/containerPort")
