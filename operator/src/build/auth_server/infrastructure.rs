@@ -232,7 +232,9 @@ impl State<'_> {
             let text = format!("the roll-out makes no progress: {counts}{}", self.server_trouble());
             return not(Reason::RolloutFailed, text);
         }
-        if !pods.is_rolled_out || (available == 0 && wanted > 0) {
+        // A pod that is lost later does not take `Ready` away; a spec that is new is ready with its last pod.
+        let needed = if self.is_new_spec() { wanted } else { wanted.min(1) };
+        if !pods.is_rolled_out || available < needed {
             return not(Reason::Deploying, format!("{counts}{}", self.server_trouble()));
         }
         let outage = if self.inputs.is_embedded() {
@@ -242,6 +244,13 @@ impl State<'_> {
         };
         let text = format!("{counts}{outage}");
         Finding::new(ConditionType::Infrastructure, true, Reason::Available, text)
+    }
+
+    /// Whether the spec was never reported as ready.
+    fn is_new_spec(&self) -> bool {
+        let server = self.inputs.server;
+        let observed = server.status.as_ref().map(|status| status.observed_generation);
+        observed != server.metadata.generation
     }
 
     fn degraded(&self) -> Option<Finding> {

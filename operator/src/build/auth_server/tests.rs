@@ -417,6 +417,17 @@ fn a_rollout_is_told_as_it_goes() {
     assert_eq!(said(&case), (Reason::Available, "2 of 2 replicas available".into()));
     assert_eq!(case.says(ConditionType::Degraded), None);
     deployment_status(&mut case, 1, ("True", "NewReplicaSetAvailable"));
+    let (reason, text) = said(&case);
+    assert_eq!(
+        (reason, text.as_str()),
+        (Reason::Deploying, "1 of 2 replicas available")
+    );
+    // Once it was ready, a pod that is lost only degrades it.
+    case.server.metadata.generation = Some(3);
+    case.server.status = Some(crds::auth_server::AuthServerStatus {
+        observed_generation: 3,
+        ..Default::default()
+    });
     assert_eq!(said(&case).0, Reason::Available);
     assert_eq!(case.says(ConditionType::Degraded).unwrap().0, Reason::Deploying);
     let trouble = Trouble {
