@@ -6,8 +6,11 @@
 //! [`Delivery::commit`]. What this replica wrote itself counts at once, ahead of the watch.
 
 mod bucket;
+mod health;
 pub mod issuer;
 mod overlay;
+mod staleness;
+mod trouble;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -31,6 +34,8 @@ use crate::publish::{Acks, FleetAcks, FleetFeed, Limits, Publisher, Roster, TlsE
 use crate::world::{ObjectId, ObjectKey, SecretObject, World};
 use bucket::Bucket;
 use overlay::Overlay;
+use staleness::Staleness;
+use trouble::{Part, Troubles};
 
 /// The audience of the tokens by which pods are recognised.
 pub const AUDIENCE: &str = "nauthera-operator";
@@ -93,6 +98,8 @@ pub struct FleetCounts {
     pub head: Option<Head>,
     /// Streams that are open.
     pub connected: usize,
+    /// Ready servers that have been behind for too long.
+    pub stale: usize,
 }
 
 /// Delivery of every fleet.
@@ -105,6 +112,7 @@ pub struct Delivery {
     fleets: BTreeMap<ObjectKey, Served>,
     artefacts: BTreeMap<ObjectKey, Artefact>,
     foreign: BTreeMap<ObjectKey, Instant>,
+    troubles: Troubles,
 }
 
 /// What this replica shows to servers, and what it was made from.
@@ -125,6 +133,7 @@ struct Served {
     problem: Option<String>,
     bucket: Bucket,
     counts: FleetCounts,
+    staleness: Staleness,
 }
 
 impl Delivery {
@@ -138,6 +147,7 @@ impl Delivery {
             fleets: BTreeMap::new(),
             artefacts: BTreeMap::new(),
             foreign: BTreeMap::new(),
+            troubles: Troubles::default(),
         }
     }
 
@@ -180,6 +190,7 @@ impl Delivery {
                 artefact_bytes: artefact.map_or(0, size) as u64,
                 head: artefact.map(Artefact::head),
                 connected,
+                stale: served.staleness.stale().len(),
                 ..served.counts
             };
             (key.clone(), counts)
@@ -209,28 +220,25 @@ impl Delivery {
                 self.publisher.remove_fleet(&served.fleet);
             }
         }
+        self.troubles.retain(|fleet| keys.contains(fleet));
         self.publisher.set_roster(self.roster(world));
+        self.observe_servers(world, now);
     }
 
     /// Looks after authorities and certificates: the leader, with every world. Writes only what is due. The next
     /// [`Delivery::observe`] takes what was written.
     pub async fn keep_peers(&mut self, world: &World, applier: &Applier, now: Timestamp) -> Result<(), DeliveryError> {
-        let acks = self.acks().borrow().clone();
-        let reported: Vec<_> = acks.fleets.values().flat_map(FleetAcks::bundles).collect();
-        let key = peers::operator_authority_secret(&self.namespace);
-        let seen = self.secrets.seen(world, &key);
-        let pki = |subject: &str| {
-            let subject = subject.to_owned();
-            move |source| DeliveryError::Pki { subject, source }
+        let operators = match self.keep_operators(world, applier, now).await {
+            Ok(Some(operators)) => operators,
+            Ok(None) => return Ok(()),
+            Err(error) => {
+                // Without the operators' authority no fleet gets its certificates.
+                for key in world.auth_servers.keys() {
+                    self.note(key, Part::Peers, &error);
+                }
+                return Err(error);
+            }
         };
-        let write = peers::operator_write(&self.namespace, seen, &reported, now).map_err(pki("operators"))?;
-        if let Some(write) = write {
-            self.put(applier, write).await?;
-        }
-        let Some(operators) = self.operators(world) else {
-            return Ok(());
-        };
-        let operators = operators.map_err(pki("operators"))?;
         let mut first_error = None;
         for (key, server) in &world.auth_servers {
             let Some(owner) = owner(world, key) else {
@@ -246,10 +254,34 @@ impl Delivery {
                 Ok(writes) => self.put_all(applier, writes).await,
                 Err(error) => Err(error),
             };
-            // One fleet's trouble is not another's.
-            first_error = first_error.or(outcome.err());
+            match outcome {
+                Ok(()) => self.troubles.clear(key, Part::Peers),
+                // One fleet's trouble is not another's.
+                Err(error) => {
+                    self.note(key, Part::Peers, &error);
+                    first_error.get_or_insert(error);
+                }
+            }
         }
         first_error.map_or(Ok(()), Err)
+    }
+
+    /// Looks after the operators' authority; `None` while there is none to see.
+    async fn keep_operators(
+        &mut self,
+        world: &World,
+        applier: &Applier,
+        now: Timestamp,
+    ) -> Result<Option<Succession>, DeliveryError> {
+        let acks = self.acks().borrow().clone();
+        let reported: Vec<_> = acks.fleets.values().flat_map(FleetAcks::bundles).collect();
+        let key = peers::operator_authority_secret(&self.namespace);
+        let seen = self.secrets.seen(world, &key);
+        let write = peers::operator_write(&self.namespace, seen, &reported, now).map_err(pki("operators"))?;
+        if let Some(write) = write {
+            self.put(applier, write).await?;
+        }
+        self.operators(world).transpose().map_err(pki("operators"))
     }
 
     /// Commits `target`, which was resolved from [`Delivery::artefacts`], to the Secrets of `fleet`, and hands it to
@@ -272,6 +304,7 @@ impl Delivery {
         };
         let writes = plan.writes(|key| self.secrets.seen(world, key));
         if writes.is_empty() {
+            self.troubles.clear(key, Part::Configuration);
             return Ok(Commit::Unchanged);
         }
         if let Some(pause) = writes.iter().find_map(|write| paused(&self.foreign, &write.key)) {
@@ -281,11 +314,14 @@ impl Delivery {
             return Ok(Commit::Later(pause));
         }
         let bytes = writes.iter().map(SecretWrite::bytes).sum();
-        match self.put_all(applier, writes).await {
-            Ok(()) => {}
-            Err(DeliveryError::Write { source, .. }) if source.is_outdated() => return Ok(Commit::Outdated),
-            Err(error) => return Err(error),
+        if let Err(error) = self.put_all(applier, writes).await {
+            self.note(key, Part::Configuration, &error);
+            return match error {
+                DeliveryError::Write { source, .. } if source.is_outdated() => Ok(Commit::Outdated),
+                error => Err(error),
+            };
         }
+        self.troubles.clear(key, Part::Configuration);
         self.artefacts.insert(key.clone(), target.clone());
         if let Some(served) = self.fleets.get_mut(key) {
             served.counts.commits += 1;
@@ -413,6 +449,11 @@ impl Delivery {
     }
 }
 
+fn pki(subject: &str) -> impl FnOnce(PkiError) -> DeliveryError + use<> {
+    let subject = subject.to_owned();
+    move |source| DeliveryError::Pki { subject, source }
+}
+
 const BUILT_IN: PeerTls = PeerTls::BuiltIn(crds::auth_server::BuiltIn {});
 
 /// Why this replica has nothing to show.
@@ -434,6 +475,7 @@ impl Served {
             problem: None,
             bucket: Bucket::new(Instant::now()),
             counts: FleetCounts::default(),
+            staleness: Staleness::default(),
         }
     }
 

@@ -73,6 +73,7 @@ struct Fleets {
     artefact_bytes: Family<FleetLabel, Gauge>,
     written_bytes: Family<FleetLabel, Gauge>,
     commits: Family<FleetLabel, Gauge>,
+    stale: Family<FleetLabel, Gauge>,
 }
 
 /// All metrics of an operator.
@@ -162,6 +163,7 @@ impl Metrics {
             &fleets.artefact_bytes,
             &fleets.written_bytes,
             &fleets.commits,
+            &fleets.stale,
         ];
         for family in families {
             family.clear();
@@ -173,6 +175,7 @@ impl Metrics {
                 counts.artefact_bytes,
                 counts.written_bytes,
                 counts.commits,
+                counts.stale as u64,
             ];
             let label = FleetLabel {
                 fleet: fleet.to_string(),
@@ -221,6 +224,11 @@ impl Fleets {
                 &self.written_bytes,
             ),
             ("commits", "Commits of this replica since its start", &self.commits),
+            (
+                "stale_servers",
+                "Ready servers that have been behind the committed configuration for a minute",
+                &self.stale,
+            ),
         ] {
             registry.register(name, help, family.clone());
         }

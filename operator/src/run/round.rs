@@ -16,7 +16,6 @@ use super::delivery::{Commit, Delivery};
 use super::metrics::{ExcludedLabel, KindLabel, Metrics};
 use crate::apply::{Applier, Events, Fenced};
 use crate::build::auth_server::Operator;
-use crate::log::chain;
 use crate::resolve::{Inputs, Resolution, resolve};
 use crate::status::Patience;
 use crate::world::cluster::{Cache, ReadError, References};
@@ -145,11 +144,7 @@ impl Round {
             return Ok(outcome);
         };
         self.delivery.observe(&world, now);
-        if let Err(error) = self.delivery.keep_peers(&world, &self.applier, now).await {
-            tracing::warn!(
-                error = chain(&error),
-                "certificates of the configuration stream are not as they should be"
-            );
+        if self.delivery.keep_peers(&world, &self.applier, now).await.is_err() {
             outcome.again(FAILED);
         }
         self.delivery.observe(&world, now);
@@ -198,10 +193,8 @@ impl Round {
                 Ok(Commit::Later(pause)) => outcome.again(pause),
                 // The watch shows what was written instead, and begins the next round.
                 Ok(Commit::Outdated) => outcome.again(OUTDATED),
-                Err(error) => {
-                    tracing::warn!(%fleet, error = chain(&error), "configuration cannot be committed");
-                    outcome.again(FAILED);
-                }
+                // The delivery has said why, and the AuthServer will.
+                Err(_) => outcome.again(FAILED),
             }
         }
     }

@@ -1,8 +1,10 @@
 //! The children of every AuthServer in a round, and what they say about it.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use crds::Kind;
+use crds::conditions::ConditionType;
 use oidc::Timestamp;
 
 use super::{Outcome, Round};
@@ -35,19 +37,26 @@ impl Round {
                 operator: &operator,
                 now,
             };
-            let failures = if is_paused(&server.metadata) {
+            let mut failures = if is_paused(&server.metadata) {
                 BTreeMap::new()
             } else {
                 self.fleet(&inputs, cluster, outcome).await?
             };
+            for (child, failure) in self.delivery.failures(key) {
+                self.note_foreign(&child, &failure);
+                failures.insert(child, failure);
+            }
             let id = ObjectId {
                 kind: Kind::AuthServer,
                 key: key.clone(),
             };
             if let Some(verdict) = resolution.verdicts.remove(&id) {
                 let children = auth_server::children(&inputs);
-                let mut verdict =
-                    verdict.with_infrastructure(infrastructure::infrastructure(&inputs, &children, &failures));
+                let mut findings = infrastructure::infrastructure(&inputs, &children, &failures);
+                if findings.iter().all(|finding| finding.kind != ConditionType::Degraded) {
+                    findings.extend(self.delivery.degraded(key, Instant::now()));
+                }
+                let mut verdict = verdict.with_infrastructure(findings);
                 if let Details::AuthServer { version, .. } = &mut verdict.details {
                     *version = infrastructure::version(&inputs);
                 }

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crds::auth_server::{CertManager, PeerTls};
+use crds::conditions::Reason;
 use oidc::Secret;
 use operator::build::artefact::Commit;
 use operator::build::peers::{authority, issued_peer_secret, operator_authority_secret, peer_secret};
@@ -130,6 +131,14 @@ async fn every_replica_serves_what_secrets_say_and_a_server_follows_both() {
     for replica in &mut replicas {
         replica.delivery.observe(&world(&secrets, &fleets), now());
         assert_eq!(replica.delivery.artefacts()[&owner("a").key], first);
+        // A ready server that does not dial is told, after a minute.
+        let told = |delivery: &Delivery| delivery.degraded(&owner("a").key, Instant::now());
+        assert_eq!(told(&replica.delivery), None);
+        let later = now().after(Duration::from_secs(61));
+        replica.delivery.observe(&world(&secrets, &fleets), later);
+        let finding = told(&replica.delivery).unwrap();
+        assert_eq!(finding.reason, Reason::Stale);
+        assert!(finding.message.contains(": a-1;"), "{}", finding.message);
         let mut stream = Peer::dial(replica.address, Some(&show), trust.issuer(false))
             .await
             .unwrap();
@@ -157,8 +166,12 @@ async fn every_replica_serves_what_secrets_say_and_a_server_follows_both() {
             }
         });
         served.await.unwrap();
+        replica.delivery.observe(&world, now());
         let counts = replica.delivery.counts()[&owner("a").key];
-        assert_eq!((counts.head, counts.connected), (Some(second.head()), 1));
+        assert_eq!(
+            (counts.head, counts.connected, counts.stale),
+            (Some(second.head()), 1, 0)
+        );
     }
 
     // The fleet is deleted.
