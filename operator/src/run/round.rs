@@ -18,7 +18,7 @@ use crate::apply::{Applier, Events, Fenced};
 use crate::build::auth_server::Operator;
 use crate::resolve::{Inputs, Resolution, resolve};
 use crate::status::Patience;
-use crate::world::cluster::{Cache, ReadError, References};
+use crate::world::cluster::{ABSENT_AGE, Cache, ReadError, References};
 use crate::world::{ChildId, ObjectKey, World};
 
 /// A change waits until nothing more changed for the first, at most for the second.
@@ -140,6 +140,9 @@ impl Round {
             return Ok(outcome);
         }
         self.references.refresh(&self.cache).await?;
+        if self.references.misses() {
+            outcome.again(ABSENT_AGE);
+        }
         let Some(mut world) = self.world() else {
             return Ok(outcome);
         };

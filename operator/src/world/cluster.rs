@@ -23,7 +23,7 @@ use entry::Entry;
 use references::Named;
 
 pub use kinds::{Namespaces, Watched, api_resource};
-pub use references::{ReadError, References};
+pub use references::{ABSENT_AGE, ReadError, References};
 pub use watching::watch_all;
 
 /// Part of a kind that one watch covers: a namespace, or all of them.

@@ -18,6 +18,9 @@ use crate::world::{ChildKind, ObjectKey, SecretObject};
 /// Between two readings of a Secret.
 const AGE: Duration = Duration::from_mins(1);
 
+/// Between two readings of a Secret that was absent: somebody waits for it.
+pub const ABSENT_AGE: Duration = Duration::from_secs(3);
+
 /// Readings at the same time.
 const AT_ONCE: usize = 16;
 
@@ -45,6 +48,7 @@ pub enum ReadError {
 pub struct References {
     client: kube::Client,
     read: BTreeMap<ObjectKey, Instant>,
+    absent: BTreeSet<ObjectKey>,
 }
 
 impl References {
@@ -53,7 +57,13 @@ impl References {
         Self {
             client,
             read: BTreeMap::new(),
+            absent: BTreeSet::new(),
         }
+    }
+
+    /// Whether a Secret that an object names was absent when it was read.
+    pub fn misses(&self) -> bool {
+        !self.absent.is_empty()
     }
 
     /// Reads what was never read or a minute ago. Fails when a Secret that was never read cannot be read now: whether it
@@ -61,7 +71,8 @@ impl References {
     pub async fn refresh(&mut self, cache: &Cache) -> Result<(), ReadError> {
         let wanted = cache.state().named_secrets();
         self.read.retain(|key, _| wanted.contains(key));
-        let due = due(&self.read, wanted, Instant::now());
+        self.absent.retain(|key| wanted.contains(key));
+        let due = due(&self.read, &self.absent, wanted, Instant::now());
         if due.is_empty() {
             return Ok(());
         }
@@ -74,6 +85,11 @@ impl References {
             match answer {
                 Ok(secret) => {
                     self.read.insert(key.clone(), Instant::now());
+                    if secret.is_some() {
+                        self.absent.remove(&key);
+                    } else {
+                        self.absent.insert(key.clone());
+                    }
                     found.insert(key, secret);
                 }
                 Err(error) if self.read.contains_key(&key) => {
@@ -87,11 +103,17 @@ impl References {
     }
 }
 
-/// What was never read, or a minute ago.
-fn due(read: &BTreeMap<ObjectKey, Instant>, wanted: BTreeSet<ObjectKey>, now: Instant) -> Vec<ObjectKey> {
+/// What was never read, or too long ago.
+fn due(
+    read: &BTreeMap<ObjectKey, Instant>,
+    absent: &BTreeSet<ObjectKey>,
+    wanted: BTreeSet<ObjectKey>,
+    now: Instant,
+) -> Vec<ObjectKey> {
     let is_due = |key: &ObjectKey| {
         let at = read.get(key);
-        at.is_none_or(|at| now.saturating_duration_since(*at) >= AGE)
+        let age = if absent.contains(key) { ABSENT_AGE } else { AGE };
+        at.is_none_or(|at| now.saturating_duration_since(*at) >= age)
     };
     wanted.into_iter().filter(is_due).collect()
 }
@@ -195,10 +217,14 @@ mod tests {
         let start = Instant::now();
         let read = BTreeMap::from([(key("old"), start), (key("young"), start + Duration::from_secs(1))]);
         let wanted = BTreeSet::from([key("new"), key("old"), key("young")]);
-        let names = |at: Duration| due(&read, wanted.clone(), start + at);
+        let names = |at: Duration| due(&read, &BTreeSet::new(), wanted.clone(), start + at);
         assert_eq!(names(Duration::ZERO), [key("new")]);
         assert_eq!(names(AGE), [key("new"), key("old")]);
         assert_eq!(names(AGE * 2), [key("new"), key("old"), key("young")]);
+        // One that was absent is waited for.
+        let absent = BTreeSet::from([key("old")]);
+        let soon = due(&read, &absent, wanted.clone(), start + ABSENT_AGE);
+        assert_eq!(soon, [key("new"), key("old")]);
     }
 
     #[test]

@@ -23,6 +23,9 @@ use crate::world::{ObjectKey, Unreadable};
 /// How long one watch request lasts.
 const WATCH_SECONDS: u32 = 30;
 
+/// Objects of one answer to a list: they are in memory as a whole, with everything that is not kept of them.
+const PAGE: u32 = 50;
+
 /// Between two tries of what is refused: a right that may be granted any moment, and our own definitions.
 const REFUSED: Duration = Duration::from_secs(10);
 
@@ -78,7 +81,7 @@ fn until_next_try(watched: Watched, refused: Unreadable) -> Duration {
 }
 
 fn config(watched: Watched) -> watcher::Config {
-    let config = watcher::Config::default().timeout(WATCH_SECONDS);
+    let config = watcher::Config::default().timeout(WATCH_SECONDS).page_size(PAGE);
     match watched {
         Watched::Custom(_) | Watched::Namespace => config,
         Watched::Child(_) | Watched::Pod | Watched::EndpointSlice => {
