@@ -15,7 +15,9 @@ mod faults;
 mod fleet;
 mod login;
 mod oracles;
+mod order;
 mod path;
+mod restore;
 mod stage;
 mod status;
 mod upgrades;
@@ -74,6 +76,8 @@ const SCENARIOS: &[Scenario] = scenarios![
     faults::a_realm_that_is_applied_again_finds_its_keys_and_people,
     faults::a_namespace_deleted_first_takes_its_objects_along,
     faults::a_restarted_node_loses_nothing,
+    order::manifests_in_any_order_end_ready,
+    restore::what_a_backup_holds_comes_back_with_the_same_keys_secrets_and_people,
     oracles::at_rest_nothing_is_written_but_the_lease,
     upgrades::an_uninstalled_operator_leaves_objects_and_data,
     oracles::the_rights_of_the_chart_are_exactly_those_that_were_used,
