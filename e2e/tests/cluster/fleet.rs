@@ -137,7 +137,7 @@ impl Fleet {
             "clientId": format!("{}-{name}", self.namespace),
             "displayName": "Tests",
             "redirectUris": ["http://127.0.0.1/callback"],
-            "postLogoutRedirectUris": ["http://127.0.0.1/"],
+            "postLogoutRedirectUris": ["http://127.0.0.1:9/", "http://127.0.0.1:18090/"],
             "grantTypes": ["AuthorizationCode", "RefreshToken"],
             "scopes": {"allowed": ["openid", "profile", "email", "offline_access", "groups"]},
         });

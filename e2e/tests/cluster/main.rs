@@ -118,8 +118,11 @@ async fn run(meant: &[&Scenario]) -> Vec<(&'static str, anyhow::Error)> {
             for scenario in meant {
                 say(format_args!("test {} ... FAILED", scenario.name));
             }
-            let first = meant.first().map_or("stage", |scenario| scenario.name);
-            return vec![(first, error.context("the stage did not come up"))];
+            let error = error.context("the stage did not come up");
+            return meant
+                .iter()
+                .map(|scenario| (scenario.name, anyhow::anyhow!("{error:#}")))
+                .collect();
         }
     };
     let mut failures = Vec::new();
