@@ -300,7 +300,7 @@ impl Cluster {
         let mut containerd = self.part("containerd")?;
         containerd.start_again()?;
         node::wait_for_containerd(&self.site, &containerd)?;
-        self.part("kubelet")?.start_again()?;
+        node::start_kubelet_again(&mut self.part("kubelet")?)?;
         self.part("kube-proxy")?.start_again()
     }
 

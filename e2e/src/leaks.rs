@@ -17,8 +17,10 @@ const PIECE_BYTES: usize = 16;
 /// Fewer different bytes in a piece make it a pattern, not a secret.
 const MIN_DIFFERENT_BYTES: usize = 7;
 
-/// What a Client's Secret says that is no secret. Aliases have the same values.
-const PUBLIC_KEYS: [&str; 8] = [
+/// What a Client's Secret says that is no secret (aliases have the same values), and the manifest of a configuration:
+/// hashes that statuses show, too.
+const PUBLIC_KEYS: [&str; 9] = [
+    "manifest.json",
     "client-id",
     "issuer",
     "discovery-url",
@@ -194,7 +196,23 @@ fn secret_parts(value: &[u8]) -> Vec<Vec<u8>> {
     if let Some(password) = password(text) {
         return vec![password.as_bytes().to_vec()];
     }
+    // Of a document only what it says, not how it is written.
+    if let Ok(document @ (Value::Object(_) | Value::Array(_))) = serde_json::from_str(text) {
+        let mut parts = Vec::new();
+        strings(&document, &mut parts);
+        return parts;
+    }
     vec![text.trim().as_bytes().to_vec()]
+}
+
+/// Every string value of a document.
+fn strings(value: &Value, found: &mut Vec<Vec<u8>>) {
+    match value {
+        Value::String(text) => found.push(text.as_bytes().to_vec()),
+        Value::Array(items) => items.iter().for_each(|item| strings(item, found)),
+        Value::Object(fields) => fields.values().for_each(|field| strings(field, found)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
 }
 
 /// The bodies of the private keys in a PEM text, line by line.

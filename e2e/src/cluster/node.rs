@@ -46,6 +46,22 @@ pub(super) fn wait_for_containerd(site: &Site, part: &Part) -> Result<()> {
     Ok(())
 }
 
+/// Starts the kubelet until it stays: it ends when containerd answers but its part for Kubernetes does not yet.
+pub(super) fn start_kubelet_again(kubelet: &mut Part) -> Result<()> {
+    const SETTLED: Duration = Duration::from_secs(3);
+    for _ in 0..10 {
+        kubelet.start_again()?;
+        let began = Instant::now();
+        while kubelet.runs() {
+            if began.elapsed() > SETTLED {
+                return Ok(());
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+    bail!("the kubelet does not stay:\n{}", kubelet.output())
+}
+
 /// Loads the images of an OCI archive into the node.
 pub(super) fn load_image(site: &Site, archive: &Path) -> Result<()> {
     ctr(

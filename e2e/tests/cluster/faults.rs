@@ -325,9 +325,7 @@ pub(crate) async fn a_restarted_node_loses_nothing(stage: &mut Stage) -> Result<
     }
     tokio::time::sleep(Duration::from_secs(3)).await;
     let started = Instant::now();
-    for name in ["containerd", "kubelet", "kube-proxy"] {
-        stage.cluster.part(name)?.start_again()?;
-    }
+    stage.cluster.start_node_again()?;
     let node = |object: &Value| {
         let conditions = object["status"]["conditions"].as_array()?;
         let ready = conditions.iter().find(|condition| condition["type"] == "Ready")?;

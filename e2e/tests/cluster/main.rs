@@ -21,6 +21,7 @@ mod restore;
 mod stage;
 mod status;
 mod upgrades;
+mod variations;
 
 use std::fmt::Display;
 use std::io::Write as _;
@@ -75,10 +76,12 @@ const SCENARIOS: &[Scenario] = scenarios![
     faults::a_restarted_database_is_found_again,
     faults::a_realm_that_is_applied_again_finds_its_keys_and_people,
     faults::a_namespace_deleted_first_takes_its_objects_along,
-    faults::a_restarted_node_loses_nothing,
     order::manifests_in_any_order_end_ready,
     restore::what_a_backup_holds_comes_back_with_the_same_keys_secrets_and_people,
+    variations::what_is_switched_off_is_removed,
+    variations::a_volume_outlives_the_fleet_that_asked_for_it,
     oracles::at_rest_nothing_is_written_but_the_lease,
+    faults::a_restarted_node_loses_nothing,
     upgrades::an_uninstalled_operator_leaves_objects_and_data,
     oracles::the_rights_of_the_chart_are_exactly_those_that_were_used,
     oracles::no_secret_is_in_any_log_event_status_or_audit_entry,
