@@ -74,6 +74,14 @@ impl Log {
         Ok(Self { requests })
     }
 
+    /// The same without what came in these periods, from the first moment until before the last.
+    #[must_use]
+    pub fn without(mut self, periods: &[(Timestamp, Timestamp)]) -> Self {
+        self.requests
+            .retain(|request| !periods.iter().any(|(from, to)| (*from..*to).contains(&request.at)));
+        self
+    }
+
     /// Everything in it.
     pub fn requests(&self) -> &[Request] {
         &self.requests
@@ -266,5 +274,7 @@ mod tests {
             ["patch 200"]
         );
         assert!(between(before, after, "system:admin").is_empty());
+        let (before, after) = (before.parse().unwrap(), after.parse().unwrap());
+        assert!(log.without(&[(before, after)]).requests().is_empty());
     }
 }

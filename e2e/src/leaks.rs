@@ -97,8 +97,7 @@ impl Secrets {
                 .filter_map(|key| data.get(*key).map(Vec::as_slice))
                 .collect();
             for (key, value) in &data {
-                if !key.strip_suffix("crt").is_some_and(|name| name.ends_with('.')) && !open.contains(&value.as_slice())
-                {
+                if !is_public_by_name(key) && !open.contains(&value.as_slice()) {
                     let origin = format!("{}/{} {key}", text("/metadata/namespace"), text("/metadata/name"));
                     self.add(&origin, value);
                 }
@@ -159,6 +158,11 @@ impl Secrets {
             line: format!("{}[…]", before.chars().rev().collect::<String>()),
         })
     }
+}
+
+/// Certificates and public keys.
+fn is_public_by_name(key: &str) -> bool {
+    matches!(key.rsplit_once('.'), Some((_, "crt" | "spki")))
 }
 
 fn begin(piece: &[u8; PIECE_BYTES]) -> usize {

@@ -31,6 +31,8 @@ pub(crate) struct Stage {
     pub(crate) secrets: Secrets,
     /// Events and objects as they were after each scenario, by where they are from.
     pub(crate) seen: BTreeMap<String, BTreeSet<String>>,
+    /// When the operator had no rights, because its installation was being removed.
+    pub(crate) without_rights: Vec<(jiff::Timestamp, jiff::Timestamp)>,
     logs: PathBuf,
 }
 
@@ -46,6 +48,7 @@ impl Stage {
             cluster,
             secrets: Secrets::default(),
             seen: BTreeMap::new(),
+            without_rights: Vec::new(),
             logs,
         };
         stage.keep_pod_logs()?;
