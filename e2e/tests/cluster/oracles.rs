@@ -31,7 +31,14 @@ pub(crate) async fn at_rest_nothing_is_written_but_the_lease(stage: &mut Stage) 
         stage.ready(&fleet.path("clients", &format!("rest-{n}")), READY).await?;
     }
     let took = applied.elapsed();
-    // What is under way ends; nothing new begins.
+    // What is under way ends, namespaces that scenarios before this one deleted among it; nothing new begins.
+    let nothing_goes = |list: &Value| {
+        let mut namespaces = list["items"].as_array()?.iter();
+        namespaces
+            .all(|namespace| namespace["status"]["phase"] == "Active")
+            .then_some(())
+    };
+    stage.until("/api/v1/namespaces", READY, nothing_goes).await?;
     tokio::time::sleep(Duration::from_secs(10)).await;
     let from = jiff::Timestamp::now();
     tokio::time::sleep(REST).await;
