@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use e2e::audit::Log;
+use e2e::cluster::Part;
 use e2e::postgres::Stop;
 use e2e::scenario;
 use rustix::process::{Pid, Signal, kill_process};
@@ -25,8 +26,7 @@ pub(crate) async fn an_api_server_that_is_killed_is_not_missed(stage: &mut Stage
     let mut api_server = stage.cluster.part("kube-apiserver")?;
     api_server.kill()?;
     logins.more(10).await?;
-    api_server.start_again()?;
-    stage.cluster.wait_until_ready(&api_server).await?;
+    start_again(stage, &mut api_server).await?;
     let took = rename(stage, &fleet, "After the API server", READY).await?;
     ensure!(fleet.pods(stage).await? == servers, "a server was restarted");
     let count = logins.none_lost()?;
@@ -35,6 +35,15 @@ pub(crate) async fn an_api_server_that_is_killed_is_not_missed(stage: &mut Stage
             "none of {count} logins lost, no server restarted, an edit is live again"
         ))
         .recovered_in(took)
+}
+
+/// It answers before it has read the roles, and refuses then what they grant.
+async fn start_again(stage: &mut Stage, api_server: &mut Part) -> Result<()> {
+    let started = jiff::Timestamp::now();
+    api_server.start_again()?;
+    stage.cluster.wait_until_ready(api_server).await?;
+    stage.without_rights.push((started, jiff::Timestamp::now()));
+    Ok(())
 }
 
 /// The operators do not run while objects come and go, and what happened is compacted away before they go on.
@@ -56,8 +65,7 @@ pub(crate) async fn a_watch_gap_with_compaction_loses_nothing(stage: &mut Stage)
     let mut api_server = stage.cluster.part("kube-apiserver")?;
     api_server.kill()?;
     stage.cluster.compact().await?;
-    api_server.start_again()?;
-    stage.cluster.wait_until_ready(&api_server).await?;
+    start_again(stage, &mut api_server).await?;
     for (uid, _) in operators.values() {
         signal(uid, Signal::CONT)?;
     }

@@ -31,7 +31,7 @@ pub(crate) struct Stage {
     pub(crate) secrets: Secrets,
     /// Events and objects as they were after each scenario, by where they are from.
     pub(crate) seen: BTreeMap<String, BTreeSet<String>>,
-    /// When the operator had no rights, because its installation was being removed.
+    /// When the operator had no rights: its installation was being removed, or the API server had not read the roles.
     pub(crate) without_rights: Vec<(jiff::Timestamp, jiff::Timestamp)>,
     logs: PathBuf,
 }
