@@ -95,6 +95,10 @@ pub(crate) async fn an_uninstalled_operator_leaves_objects_and_data(stage: &mut 
         "Secrets are gone"
     );
     // Helm takes the roles before the pods have ended, and they try to hand over the lease.
+    let nobody = |list: &Value| list["items"].as_array()?.is_empty().then_some(());
+    let pods =
+        format!("/api/v1/namespaces/{OPERATOR_NAMESPACE}/pods?labelSelector=app.kubernetes.io/component=operator");
+    stage.until(&pods, READY, nobody).await?;
     stage.without_rights.push((removed, jiff::Timestamp::now()));
     let started = Instant::now();
     stage.install(&[]).await?;
