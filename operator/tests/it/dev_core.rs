@@ -112,24 +112,10 @@ fn an_edit_is_committed_and_said_on_that_object_only() {
     let bench = Bench::new();
     let mut core = bench.core();
     core.step(&BTreeMap::new(), NOW).unwrap();
-    let acks = |core: &Core| {
-        let manifest = core.artefact(&fleet()).unwrap().manifest();
-        let answer = Acknowledgement {
-            head: manifest.head,
-            content: manifest.content,
-            rejected: BTreeMap::new(),
-        };
-        let acknowledgements = Acknowledgements {
-            ready: ["a".to_owned()].into(),
-            by_pod: BTreeMap::from([("a".to_owned(), answer)]),
-            highest: Some(manifest.head),
-        };
-        BTreeMap::from([(fleet(), acknowledgements)])
-    };
-    core.step(&acks(&core), NOW).unwrap();
+    core.step(&keeping_up(&core), NOW).unwrap();
     bench.write("Better shop");
     core.set_folder(bench.read());
-    let before = acks(&core);
+    let before = keeping_up(&core);
     let changes = core.step(&before, NOW).unwrap();
     let said: Vec<String> = changes.verdicts.iter().map(ToString::to_string).collect();
     assert_eq!(said, ["AuthServer default/demo", "Client default/shop"]);
@@ -137,7 +123,7 @@ fn an_edit_is_committed_and_said_on_that_object_only() {
         display_name(&mounted(&core.state().config_folder(&fleet()))),
         "Better shop"
     );
-    core.step(&acks(&core), NOW).unwrap();
+    core.step(&keeping_up(&core), NOW).unwrap();
     assert!(core.verdicts().values().all(operator::resolve::Verdict::is_ready));
 }
 
