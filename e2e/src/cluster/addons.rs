@@ -1,12 +1,12 @@
-//! What a whole cluster runs for everybody: DNS, and an ingress controller.
+//! What a whole cluster runs for everybody: DNS, and an ingress controller. And what a test may add: cert-manager.
 
 use std::fs;
 
 use anyhow::Result;
 use serde_json::json;
 
-use super::Cluster;
 use super::pki::Pki;
+use super::{Cluster, Part};
 use crate::parts::program;
 
 const DNS: &str = include_str!("manifests/dns.yaml");
@@ -23,19 +23,7 @@ pub(super) const IMAGES: &[&str] = &[
 pub(super) async fn install(cluster: &Cluster, pki: &Pki) -> Result<()> {
     let filled = |manifest: &str| manifest.replace("${ADDRESS}", cluster.address());
     cluster.apply(&filled(DNS)).await?;
-    let definitions = program("NAUTHERA_CLUSTER_CRDS")?.display().to_string();
-    cluster
-        .kubectl(&["apply", "--server-side", "-f", definitions.as_str()])
-        .await?;
-    cluster
-        .kubectl(&[
-            "wait",
-            "--for=condition=Established",
-            "--timeout=30s",
-            "-f",
-            definitions.as_str(),
-        ])
-        .await?;
+    define(cluster, "NAUTHERA_CLUSTER_CRDS").await?;
     let certificate = json!({
         "apiVersion": "v1",
         "kind": "Secret",
@@ -48,6 +36,30 @@ pub(super) async fn install(cluster: &Cluster, pki: &Pki) -> Result<()> {
     });
     cluster.apply(&certificate.to_string()).await?;
     cluster.apply(&filled(INGRESS)).await
+}
+
+/// Installs the CRDs in the file that the environment variable names, and waits until they can be used.
+async fn define(cluster: &Cluster, variable: &str) -> Result<()> {
+    let file = program(variable)?.display().to_string();
+    cluster.kubectl(&["apply", "--server-side", "-f", &file]).await?;
+    let wait = ["wait", "--for=condition=Established", "--timeout=30s", "-f", &file];
+    cluster.kubectl(&wait).await.map(|_| ())
+}
+
+impl Cluster {
+    /// The controllers of cert-manager (Issuers of the kinds `ca` and `selfSigned`), started unless they run.
+    pub async fn start_cert_manager(&self) -> Result<Part> {
+        const NAME: &str = "cert-manager";
+        if let Ok(part) = self.part(NAME)
+            && part.runs()
+        {
+            return Ok(part);
+        }
+        define(self, "NAUTHERA_CERT_MANAGER_CRDS").await?;
+        let kubeconfig = format!("--kubeconfig={}", self.kubeconfig().display());
+        self.site
+            .start(NAME, &program("NAUTHERA_CERT_MANAGER")?, vec![kubeconfig])
+    }
 }
 
 /// Waits until both serve.

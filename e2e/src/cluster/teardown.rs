@@ -16,6 +16,7 @@ use super::{cgroups, network};
 
 /// First what starts others, last what everything else hangs on; the guard, before all, is not named.
 const ORDER: &[&str] = &[
+    "cert-manager",
     "kubelet",
     "kube-proxy",
     "kube-scheduler",

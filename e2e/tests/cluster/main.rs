@@ -10,6 +10,7 @@
     reason = "a JSON value answers null where nothing is, and clippy knows only the usual harness of tests"
 )]
 
+mod certificates;
 mod delivery;
 mod faults;
 mod fleet;
@@ -79,6 +80,7 @@ const SCENARIOS: &[Scenario] = scenarios![
     order::manifests_in_any_order_end_ready,
     restore::what_a_backup_holds_comes_back_with_the_same_keys_secrets_and_people,
     variations::what_is_switched_off_is_removed,
+    certificates::cert_manager_issues_what_people_and_operators_are_shown,
     variations::a_volume_outlives_the_fleet_that_asked_for_it,
     oracles::at_rest_nothing_is_written_but_the_lease,
     faults::a_restarted_node_loses_nothing,

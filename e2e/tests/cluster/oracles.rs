@@ -13,9 +13,6 @@ use crate::fleet::Fleet;
 use crate::path::SHOP;
 use crate::stage::{READY, Stage};
 
-/// Rights whose use takes what this cluster does not have. This list only shrinks.
-const NOT_USED_HERE: &[(&str, &str)] = &[("cert-manager.io", "certificates")];
-
 const CLIENTS: usize = 100;
 const REST: Duration = Duration::from_mins(1);
 
@@ -81,10 +78,7 @@ pub(crate) async fn the_rights_of_the_chart_are_exactly_those_that_were_used(sta
         }
     }
     let log = Log::read(&stage.cluster.audit_log())?.without(&stage.without_rights);
-    let mut replay = replay(&log, &Stage::operator(), &objects)?;
-    replay
-        .unused
-        .retain(|access| !NOT_USED_HERE.contains(&(access.group.as_str(), access.resource.as_str())));
+    let replay = replay(&log, &Stage::operator(), &objects)?;
     ensure!(replay.is_exact(), "{replay}");
     scenario("the audit log replayed against the chart's rights")
         .observed(format!(
