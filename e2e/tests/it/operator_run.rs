@@ -2,6 +2,7 @@
 //! resources, who leads, and what one bad object or one missing right may not spoil.
 
 mod definitions;
+mod orders;
 
 use std::path::PathBuf;
 use std::process::Command;
