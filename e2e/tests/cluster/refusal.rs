@@ -82,7 +82,10 @@ async fn signing_key(stage: &Stage) -> Result<(String, String, String)> {
     let secrets = list["items"].as_array().context("a list")?;
     let secret = secrets.iter().find(is_own).context("no keys of the realm")?;
     let data = secret["data"].as_object().context("no data")?;
-    let is_signing = |(name, _): &(&String, &Value)| name.starts_with("signing.ES256.") && name.ends_with(".pkcs8");
+    let is_signing = |(name, _): &(&String, &Value)| {
+        name.strip_suffix(".pkcs8")
+            .is_some_and(|name| name.starts_with("signing.ES256."))
+    };
     let (name, value) = data.iter().find(is_signing).context("no ES256 key")?;
     let path = secret["metadata"]["name"].as_str().context("no name")?;
     Ok((

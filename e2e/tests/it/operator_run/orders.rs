@@ -1,6 +1,6 @@
 //! The order in which manifests arrive does not matter: all of them are tried, each in a namespace of its own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Operator, PATIENCE, condition, prepared};
 use e2e::cluster::Cluster;
@@ -141,7 +141,7 @@ async fn manifests_end_the_same_in_each_of_their_24_orders() {
         tokio::time::sleep(Duration::from_millis(500)).await;
     };
     assert_eq!(said.len(), 24);
-    let mut children: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let mut children: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for child in all(&cluster, "secrets,configmaps,serviceaccounts,services,jobs,deployments").await {
         let text = |path: &str| {
             child
@@ -151,12 +151,13 @@ async fn manifests_end_the_same_in_each_of_their_24_orders() {
                 .to_owned()
         };
         let (namespace, name) = (text("/metadata/namespace"), text("/metadata/name"));
-        // Named by the issuer, which is the namespace's.
-        let name = name.split("-realm-").next().unwrap_or_default().to_owned();
+        // Keys and shards are named by the issuer, which is the namespace's.
+        let cut = ["-realm-", "-config-"].iter().find_map(|part| name.split_once(part));
+        let name = cut.map_or(&*name, |(name, _)| name);
         children
             .entry(namespace)
             .or_default()
-            .push(format!("{} {name}", text("/kind")));
+            .insert(format!("{} {name}", text("/kind")));
     }
     let of_orders: Vec<_> = children.iter().filter(|(name, _)| name.starts_with("order-")).collect();
     assert_eq!(of_orders.len(), 24);
