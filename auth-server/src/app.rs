@@ -76,6 +76,7 @@ impl App {
         let health_listener = listen(settings.health_listen)?;
         let database = store::open(&DatabaseSettings {
             url: settings.database_url.clone(),
+            reread: settings.database_reread.clone(),
             pool_size: settings.database_pool,
         })?;
         let revocations = Arc::new(Revocations::default());

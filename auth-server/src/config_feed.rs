@@ -7,6 +7,7 @@
 mod dial;
 mod held;
 mod mount;
+mod proof;
 mod stream;
 mod tls;
 
@@ -23,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use held::{Applied, Held, Update, UpdateError};
+use proof::{Proof, Trial};
 
 /// How long a server with a configuration waits for a first word from an operator before it counts as ready.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -155,6 +157,8 @@ pub struct ConfigFeed {
     served: Arc<ArcSwap<Served>>,
     held: Mutex<Held>,
     status: watch::Sender<Status>,
+    /// Changes when something is refused that was served before: streams say so by a new hello.
+    reconsidered: watch::Sender<()>,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
@@ -167,11 +171,13 @@ impl ConfigFeed {
             served: Arc::default(),
             held: Mutex::default(),
             status: watch::Sender::default(),
+            reconsidered: watch::Sender::default(),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
             settings,
         });
         feed.read_mount().await;
+        feed.try_unproven_keys();
         feed.spawn(mount::follow(Arc::clone(&feed)));
         dial::dial_all(&feed);
         let handle = Handle {
@@ -210,17 +216,44 @@ impl ConfigFeed {
         let _ = read.await;
     }
 
-    /// Verifies `update` and serves it. Runs for milliseconds on a large one.
+    /// Tries, beside everything else, the keys that were taken at their word at the start.
+    fn try_unproven_keys(self: &Arc<Self>) {
+        let feed = Arc::clone(self);
+        self.tasks.spawn_blocking(move || {
+            let unproven = feed.held().unproven().clone();
+            for id in unproven {
+                let live = feed.served.load().realm(id).cloned();
+                let Some(live) = live.filter(|_| !feed.stop.is_cancelled()) else {
+                    continue;
+                };
+                let outcome = oidc::keys::prove(live.keys.set(), None);
+                let mut held = feed.held();
+                if held.tried(id, outcome.as_ref().copied()) {
+                    let rejected = held.rejected().len();
+                    feed.status.send_modify(|status| status.rejected = rejected);
+                    feed.reconsidered.send_replace(());
+                    let reason = outcome.err().map(|fault| fault.to_string());
+                    tracing::warn!(realm = %id, reason, "the keys that a realm was started with are no good");
+                }
+            }
+        });
+    }
+
+    /// Verifies `update` and serves it. Runs for milliseconds on a large one, and for some more for each key that was
+    /// never tried.
     fn apply(&self, update: Update, source: Source) -> Result<Applied, UpdateError> {
         let known = update.manifest.head;
+        let (trial, unproven) = {
+            let held = self.held();
+            let is_start = source == Source::Mount && held.is_empty();
+            let trial = if is_start { Trial::Unsettled } else { Trial::New };
+            (trial, held.unproven().clone())
+        };
+        let proof = Proof::of(&update, trial, &self.served.load(), &unproven);
         // Held until the swap, so that two operators cannot put an older configuration over a newer one.
         let mut held = self.held();
-        let outcome = held.apply(
-            update,
-            &self.settings.fleet,
-            ServerVersion::current(),
-            &self.served.load(),
-        );
+        let reader = (&self.settings.fleet, ServerVersion::current());
+        let outcome = held.apply(update, &proof, reader, &self.served.load());
         match &outcome {
             Ok(applied) => {
                 if let Some(served) = &applied.served {

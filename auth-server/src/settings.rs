@@ -11,6 +11,7 @@ use ipnet::IpNet;
 use snapshot::Fleet;
 
 use crate::log::LogFormat;
+use crate::store::Reread;
 
 /// The flags of `nauthera-auth serve` as typed. Every flag can also be given as `NAUTHERA_<FLAG>`.
 #[derive(Args, Clone, Debug, Default)]
@@ -131,6 +132,8 @@ pub struct Settings {
     pub health_listen: SocketAddr,
     /// Database URL.
     pub database_url: oidc::Secret<String>,
+    /// Reads it again, when it comes from a file or a folder.
+    pub database_reread: Option<Reread>,
     /// Connections to the database at most.
     pub database_pool: u32,
     /// Folder with the compiled configuration.
@@ -189,6 +192,13 @@ impl DatabaseFlags {
         }
         Ok(oidc::Secret::new(url))
     }
+
+    /// What reads the URL anew; nothing when it stands in a flag.
+    fn reread(&self) -> Option<Reread> {
+        let flags = self.clone();
+        let reread = Reread::new(move || flags.url());
+        self.database_url.is_none().then_some(reread)
+    }
 }
 
 impl Settings {
@@ -233,6 +243,7 @@ impl Settings {
                 listen,
                 health_listen,
                 database_url,
+                database_reread: flags.database.reread(),
                 database_pool: flags.database.database_pool,
                 config_dir,
                 operator,

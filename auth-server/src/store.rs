@@ -35,6 +35,8 @@ use self::schema::{Migrated, SchemaError, SchemaLevel};
 pub struct DatabaseSettings {
     /// `postgres://user:password@host[,host…]/database[?sslmode=…]` or `sqlite:///absolute/path`.
     pub url: Secret<String>,
+    /// Reads the URL again while the server runs; without it, the URL never changes.
+    pub reread: Option<Reread>,
     /// PostgreSQL connections at most; the feed's listener has one more.
     pub pool_size: u32,
 }
@@ -44,8 +46,30 @@ impl DatabaseSettings {
     pub fn new(url: impl Into<String>) -> Self {
         Self {
             url: Secret::new(url.into()),
+            reread: None,
             pool_size: 10,
         }
+    }
+}
+
+/// Reads the URL of the database from where it came from: a mounted file says something else after a rotation.
+#[derive(Clone)]
+pub struct Reread(Arc<dyn Fn() -> Result<Secret<String>, String> + Send + Sync>);
+
+impl Reread {
+    /// Reads by `read`, which says in a sentence why it could not. It must not block for long.
+    pub fn new(read: impl Fn() -> Result<Secret<String>, String> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(read))
+    }
+
+    fn read(&self) -> Result<Secret<String>, String> {
+        (self.0)()
+    }
+}
+
+impl std::fmt::Debug for Reread {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Reread")
     }
 }
 
@@ -164,7 +188,7 @@ impl Drop for Watch {
 pub fn open(settings: &DatabaseSettings) -> Result<Arc<dyn Database>, OpenError> {
     let url = settings.url.expose();
     if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-        Ok(Arc::new(postgres::Postgres::open(url, settings.pool_size)?))
+        Ok(Arc::new(postgres::Postgres::open(settings)?))
     } else if let Some(path) = url.strip_prefix("sqlite://") {
         Ok(Arc::new(sqlite::Sqlite::open(path)?))
     } else {

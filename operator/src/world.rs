@@ -131,6 +131,8 @@ pub struct Cluster {
     /// Custom resources that were seen being deleted, not long ago. After a gap of the watch an object may be gone
     /// without being here.
     pub deleted: BTreeSet<ObjectId>,
+    /// Custom resources that went with the definition of their kind, not long ago: nobody has deleted any of them.
+    pub swept: BTreeSet<ObjectId>,
     /// What keeps pods of each fleet from running, its migration Jobs' pods included.
     pub troubles: BTreeMap<ObjectKey, Vec<Trouble>>,
 }

@@ -4,8 +4,11 @@
 //! Loading a key costs as much as twenty signatures, so nothing is loaded per request, and a realm that nobody uses
 //! costs nothing. RSA signers exist only once something is signed with them.
 
+mod proof;
+
 use std::sync::OnceLock;
 
+pub use proof::{KeyFault, prove};
 use serde_json::{Value, json};
 
 use crate::config::{KeySet, KeyStage, SignatureAlgorithm, SigningKey};

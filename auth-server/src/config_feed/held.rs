@@ -4,16 +4,25 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use oidc::config::{KeySet, KeyStage, Resource};
+use oidc::id::RealmId;
+use oidc::keys::KeyFault;
 use oidc::served::{Change, Served};
 use snapshot::{
     Artefact, Fleet, Hash, Head, Manifest, ManifestError, Payload, Refusal, ResourceId, ServerVersion, Trust,
 };
+
+use super::proof::Proof;
+
+/// Name of the refusal of a key set that does not sign.
+const UNUSABLE_KEY: &str = "UnusableKey";
 
 /// What this server was offered last and what it made of it.
 #[derive(Debug, Default)]
 pub(super) struct Held {
     position: Option<(Head, Hash)>,
     resources: BTreeMap<ResourceId, Slot>,
+    /// Realms whose keys were taken at their word, or were found to be no good since.
+    unproven: BTreeSet<RealmId>,
 }
 
 /// One resource.
@@ -23,7 +32,7 @@ struct Slot {
     offered: Hash,
     /// The version that is served.
     served: Option<Hash>,
-    /// Why the two differ.
+    /// What is wrong with the offered version. It is served all the same when nobody knew that at first.
     refusal: Option<Refusal>,
 }
 
@@ -126,7 +135,37 @@ impl Held {
         self.resources.iter().filter_map(|(id, slot)| Some((id, slot.served?)))
     }
 
-    /// What is not served as the configuration says.
+    /// Whether nothing was ever offered.
+    pub(super) fn is_empty(&self) -> bool {
+        self.position.is_none()
+    }
+
+    /// Realms whose keys prove nothing about others.
+    pub(super) fn unproven(&self) -> &BTreeSet<RealmId> {
+        &self.unproven
+    }
+
+    /// Takes what came of trying the keys of a realm that had been taken at their word. Whether they are refused now; they
+    /// stay served, because there is nothing better.
+    pub(super) fn tried(&mut self, realm: RealmId, outcome: Result<(), &KeyFault>) -> bool {
+        let slot = self.resources.get_mut(&ResourceId::Keys(realm));
+        // Other keys may have come meanwhile.
+        let Some(slot) = slot.filter(|_| self.unproven.contains(&realm)) else {
+            return false;
+        };
+        match outcome {
+            Ok(()) => {
+                self.unproven.remove(&realm);
+                false
+            }
+            Err(fault) => {
+                slot.refusal = Some(unusable(slot.offered, fault));
+                true
+            }
+        }
+    }
+
+    /// What is not served as the configuration says, or served although it is no good.
     pub(super) fn rejected(&self) -> BTreeMap<&ResourceId, &Refusal> {
         self.resources
             .iter()
@@ -134,12 +173,13 @@ impl Held {
             .collect()
     }
 
-    /// Verifies `update` and makes of it the configuration that follows `live`. On an error nothing has changed.
+    /// Verifies `update`, of whose keys `proof` speaks, and makes of it the configuration that follows `live`. On an error
+    /// nothing has changed.
     pub(super) fn apply(
         &mut self,
         update: Update,
-        fleet: &Fleet,
-        version: ServerVersion,
+        proof: &Proof,
+        (fleet, version): (&Fleet, ServerVersion),
         live: &Served,
     ) -> Result<Applied, UpdateError> {
         let Update {
@@ -170,8 +210,14 @@ impl Held {
             }
         }
         for (id, piece) in pieces {
-            let served = self.resources.get(&id).and_then(|slot| slot.served);
-            let (slot, change) = judge(&id, piece, served);
+            let (slot, change) = judge(&id, piece, self.resources.get(&id), proof);
+            if let (ResourceId::Keys(realm), Some(_)) = (&id, &change) {
+                if proof.is_untried(*realm) {
+                    self.unproven.insert(*realm);
+                } else {
+                    self.unproven.remove(realm);
+                }
+            }
             changes.extend(change);
             refused.extend(slot.refusal.clone().map(|refusal| (id.clone(), refusal)));
             self.resources.insert(id, slot);
@@ -201,28 +247,32 @@ impl Held {
     }
 }
 
-/// Decides what to serve of a resource: its current version, else the former one, else what is `served`.
-fn judge(id: &ResourceId, piece: Piece, served: Option<Hash>) -> (Slot, Option<Change>) {
+/// Decides what to serve of a resource: its current version, else the former one, else what is served in `slot`.
+fn judge(id: &ResourceId, piece: Piece, slot: Option<&Slot>, proof: &Proof) -> (Slot, Option<Change>) {
     let Piece { current, former } = piece;
     let offered = current.version();
-    let settled = Slot {
-        offered,
-        served: Some(offered),
-        refusal: None,
-    };
+    let served = slot.and_then(|slot| slot.served);
     if served == Some(offered) {
-        return (settled, None);
+        let refusal = slot.and_then(|slot| slot.refusal.clone());
+        let slot = Slot {
+            offered,
+            served,
+            refusal: refusal.filter(|refusal| refusal.version == offered),
+        };
+        return (slot, None);
     }
-    match acceptable(id, &current) {
-        Ok(resource) => (settled, Some(Change::Put(resource))),
-        Err((code, message)) => {
-            let refusal = Refusal {
-                version: offered,
-                code: code.to_owned(),
-                message,
+    match acceptable(id, &current, proof) {
+        Ok(resource) => {
+            let slot = Slot {
+                offered,
+                served: Some(offered),
+                refusal: None,
             };
+            (slot, Some(Change::Put(resource)))
+        }
+        Err(refusal) => {
             let former = former.filter(|former| served != Some(former.version()));
-            let fallback = former.and_then(|former| Some((former.version(), acceptable(id, &former).ok()?)));
+            let fallback = former.and_then(|former| Some((former.version(), acceptable(id, &former, proof).ok()?)));
             let (served, change) = match fallback {
                 Some((version, resource)) => (Some(version), Some(Change::Put(resource))),
                 None => (served, None),
@@ -237,15 +287,33 @@ fn judge(id: &ResourceId, piece: Piece, served: Option<Hash>) -> (Slot, Option<C
     }
 }
 
-/// The resource that a payload is, or a short name and a sentence why it cannot be served.
-fn acceptable(id: &ResourceId, payload: &Payload) -> Result<Resource, (&'static str, String)> {
-    let resource = snapshot::decode(id, payload).map_err(|error| ("Invalid", error.to_string()))?;
+/// The resource that a payload is, or why it cannot be served.
+fn acceptable(id: &ResourceId, payload: &Payload, proof: &Proof) -> Result<Resource, Refusal> {
+    let version = payload.version();
+    let refused = |code: &str, message: String| Refusal {
+        version,
+        code: code.to_owned(),
+        message,
+    };
+    let resource = snapshot::decode(id, payload).map_err(|error| refused("Invalid", error.to_string()))?;
     match &resource {
-        Resource::Keys(keys) if !has_active_keys(keys) => Err((
+        Resource::Keys(keys) if !has_active_keys(keys) => Err(refused(
             "NoActiveKey",
             "no active signing key or no active sealing key".to_owned(),
         )),
-        Resource::Keys(_) | Resource::Realm(_) | Resource::Client(_) => Ok(resource),
+        Resource::Keys(_) => match proof.fault(version) {
+            Some(fault) => Err(unusable(version, fault)),
+            None => Ok(resource),
+        },
+        Resource::Realm(_) | Resource::Client(_) => Ok(resource),
+    }
+}
+
+fn unusable(version: Hash, fault: &KeyFault) -> Refusal {
+    Refusal {
+        version,
+        code: UNUSABLE_KEY.to_owned(),
+        message: fault.to_string(),
     }
 }
 

@@ -57,6 +57,9 @@ pub(super) enum End {
     /// The update did not fit to what this server holds: a new stream begins with what that is.
     #[error("update did not fit")]
     Mismatch,
+    /// Something that was served is refused now: a new stream begins with saying so.
+    #[error("something that was accepted is refused now")]
+    Reconsidered,
 }
 
 pub(super) fn chain(error: &dyn std::error::Error) -> String {
@@ -89,6 +92,7 @@ impl Drop for Connected<'_> {
 
 /// One stream from its first to its last message. `settled` becomes true once the operator's configuration is served.
 pub(super) async fn converse(feed: &Arc<ConfigFeed>, address: SocketAddr, settled: &mut bool) -> End {
+    let mut reconsidered = feed.reconsidered.subscribe();
     let (outgoing, mut incoming) = match open(feed, address).await {
         Ok(streams) => streams,
         Err(end) => return end,
@@ -115,6 +119,7 @@ pub(super) async fn converse(feed: &Arc<ConfigFeed>, address: SocketAddr, settle
                 continue;
             }
             received = next(&mut incoming, silent_at) => received,
+            Ok(()) = reconsidered.changed() => return End::Reconsidered,
         };
         silent_at = silent_after(heartbeat);
         let outcome = match received {

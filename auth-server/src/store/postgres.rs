@@ -3,6 +3,7 @@
 //! The statements are in `sql`, connections in `pool`, people, migrations, feed and housekeeping in `operate`. Isolation is
 //! `read committed`: a statement that waited for a row goes on with the newest version of it.
 
+mod destination;
 mod operate;
 mod pool;
 mod row;
@@ -24,15 +25,15 @@ use oidc::store::{
 use tokio_postgres::Row;
 use uuid::Uuid;
 
+use self::destination::Destination;
 use self::pool::{Pool, Repeat};
 use self::row::{column, person};
-use self::target::Target;
-use crate::store::OpenError;
 use crate::store::rows::{
     LONGEST_ACCESS_MILLIS, attempt_counter, millis, name_key, phone_key, proof_key, revoked_columns, to_json,
 };
 use crate::store::runtime::Runtime;
 use crate::store::sql as shared;
+use crate::store::{DatabaseSettings, OpenError};
 
 /// A leeway of at least so much makes a repeated rotation find its own successor.
 const REPEATABLE_LEEWAY_MILLIS: i64 = 5_000;
@@ -45,10 +46,10 @@ pub(super) struct Postgres {
 }
 
 impl Postgres {
-    pub(super) fn open(url: &str, pool_size: u32) -> Result<Self, OpenError> {
-        let target = Target::parse(url)?;
+    pub(super) fn open(settings: &DatabaseSettings) -> Result<Self, OpenError> {
+        let destination = Destination::new(settings.url.clone(), settings.reread.clone())?;
         let runtime = Runtime::start().map_err(OpenError::Threads)?;
-        let pool = Pool::new(target, pool_size, runtime.handle());
+        let pool = Pool::new(destination, settings.pool_size, runtime.handle());
         Ok(Self { pool, runtime })
     }
 

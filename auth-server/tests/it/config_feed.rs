@@ -1,9 +1,11 @@
 //! The feed on real files and sockets, with a small operator whose every word the test chooses.
 
+mod keys;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use auth_server::config_feed::{ConfigFeed, Handle, Settings, Source, Status};
@@ -12,6 +14,7 @@ use oidc::config::{
     SignatureAlgorithm, SigningKey, TokenRules,
 };
 use oidc::id::RealmId;
+use oidc::key_generation::generate_signing_key;
 use oidc::{Secret, Timestamp};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer as CertificateIssuer, KeyPair};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -70,16 +73,26 @@ fn realm(name: &str, display_name: &str) -> Resource {
     })
 }
 
+fn new_key() -> SigningKey {
+    generate_signing_key(SignatureAlgorithm::Es256).unwrap()
+}
+
 fn keys(name: &str, stage: KeyStage) -> Resource {
+    static KEY: LazyLock<SigningKey> = LazyLock::new(new_key);
+    keys_of(
+        name,
+        SigningKey {
+            kid: "key-1".to_owned(),
+            stage,
+            ..KEY.clone()
+        },
+    )
+}
+
+fn keys_of(name: &str, key: SigningKey) -> Resource {
     Resource::Keys(KeySet {
         realm: RealmId::of_issuer(&issuer(name)),
-        signing: vec![SigningKey {
-            kid: "key-1".to_owned(),
-            algorithm: SignatureAlgorithm::Es256,
-            stage,
-            private: Some(Secret::new(vec![1; 32])),
-            public: vec![2; 32],
-        }],
+        signing: vec![key],
         sealing: vec![SealingKey {
             kid: "seal-001".to_owned(),
             stage: KeyStage::Active,

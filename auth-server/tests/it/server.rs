@@ -142,6 +142,7 @@ impl TestFleet {
             listen: vec!["127.0.0.1:0".parse().unwrap()],
             health_listen: "127.0.0.1:0".parse().unwrap(),
             database_url: Secret::new(database_url.to_owned()),
+            database_reread: None,
             database_pool: 10,
             config_dir: self.config_dir(),
             operator: None,

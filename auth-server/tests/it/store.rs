@@ -5,6 +5,7 @@ mod code;
 mod faults;
 mod feed;
 mod login;
+mod moved;
 mod people;
 mod realms;
 mod refresh;

@@ -1,4 +1,4 @@
-//! Configuration on its way to real pods: how fast, what it does not disturb, and what happens without an operator.
+//! Configuration on its way to real pods: how fast, and what it does not disturb.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -17,7 +17,7 @@ use crate::stage::{READY, Stage, condition, is_current};
 const EDIT: Duration = Duration::from_secs(1);
 
 /// A page that shows the name of the realm.
-fn sign_in(fleet: &Fleet) -> String {
+pub(crate) fn sign_in(fleet: &Fleet) -> String {
     format!(
         "/oauth2/authorize?response_type=code&client_id={}-web&scope=openid&redirect_uri=http%3A%2F%2F127.0.0.1%2Fcallback\
          &code_challenge=E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM&code_challenge_method=S256",
@@ -120,14 +120,7 @@ pub(crate) async fn a_scale_up_changes_the_counts_of_the_fleet_and_no_other_stat
     let started = Instant::now();
     for replicas in [3, 2] {
         stage.merge(&server, &json!({"spec": {"replicas": replicas}})).await?;
-        let counted = |object: &Value| {
-            let counts = &object["status"]["replicas"];
-            let all = ["desired", "ready", "programmed"]
-                .iter()
-                .all(|field| counts[*field] == replicas);
-            (all && is_current(object, "Ready")).then_some(())
-        };
-        stage.until(&server, READY, counted).await?;
+        stage.until(&server, READY, counted(replicas)).await?;
     }
     let took = started.elapsed();
     for (path, before) in others.iter().zip(&before) {
@@ -140,6 +133,17 @@ pub(crate) async fn a_scale_up_changes_the_counts_of_the_fleet_and_no_other_stat
     scenario("scaled to three and back")
         .observed("the AuthServer counts 3/3/3 and 2/2/2; no other status written")
         .recovered_in(took)
+}
+
+/// Whether an AuthServer is Ready and counts so many pods that should be there, are ready, and serve.
+pub(crate) fn counted(replicas: i64) -> impl Fn(&Value) -> Option<()> {
+    move |object| {
+        let counts = &object["status"]["replicas"];
+        let all = ["desired", "ready", "programmed"]
+            .iter()
+            .all(|field| counts[*field] == replicas);
+        (all && is_current(object, "Ready")).then_some(())
+    }
 }
 
 pub(crate) async fn a_rotated_client_secret_loses_no_login(stage: &mut Stage) -> Result<()> {
@@ -172,44 +176,6 @@ pub(crate) async fn a_rotated_client_secret_loses_no_login(stage: &mut Stage) ->
     scenario("a client secret rotated under logins")
         .observed(format!(
             "the former and the new one accepted; none of {count} logins lost"
-        ))
-        .recovered_in(took)
-}
-
-pub(crate) async fn a_pod_started_without_an_operator_becomes_ready_and_serves(stage: &mut Stage) -> Result<()> {
-    let fleet = Fleet::obtain(stage, SHOP).await?;
-    let name = "Without an operator";
-    rename(stage, &fleet, name, READY).await?;
-    stage.operators(0).await?;
-    let before = fleet.pods(stage).await?;
-    let victim = before.keys().next().context("a pod")?;
-    stage
-        .delete(&format!("/api/v1/namespaces/{SHOP}/pods/{victim}"))
-        .await?;
-    let started = Instant::now();
-    loop {
-        let ready = fleet.answers(stage, "/.well-known/openid-configuration").await?.len();
-        if ready == 2 && !fleet.pods(stage).await?.contains_key(victim) {
-            break;
-        }
-        ensure!(
-            started.elapsed() < READY,
-            "only {ready} pods are ready without an operator"
-        );
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    let took = started.elapsed();
-    let pages = fleet.answers(stage, &sign_in(&fleet)).await?;
-    ensure!(
-        pages.len() == 2 && pages.iter().all(|page| page.contains(name)),
-        "a pod does not serve the last configuration: {pages:#?}"
-    );
-    stage.operators(2).await?;
-    let converged = rename(stage, &fleet, "With an operator again", READY).await?;
-    scenario("a pod started while no operator runs")
-        .observed(format!(
-            "ready and serving from its files; the operator back, an edit is live after {} ms",
-            converged.as_millis()
         ))
         .recovered_in(took)
 }

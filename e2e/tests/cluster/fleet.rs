@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use e2e::parts::product;
@@ -175,6 +175,30 @@ impl Fleet {
         stage
             .pods(&self.namespace, "app.kubernetes.io/component=auth-server")
             .await
+    }
+
+    /// Waits until so many servers are ready and answer; returns how long that took.
+    pub(crate) async fn until_serving(&self, stage: &Stage, count: usize) -> Result<Duration> {
+        let started = Instant::now();
+        loop {
+            let ready = self.answers(stage, "/.well-known/openid-configuration").await?.len();
+            if ready == count {
+                return Ok(started.elapsed());
+            }
+            ensure!(started.elapsed() < READY, "{ready} servers are ready, not {count}");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// Waits until a server that was deleted is gone and there are as many as before.
+    pub(crate) async fn until_replaced(&self, stage: &Stage, victim: &str, count: usize) -> Result<Duration> {
+        let started = Instant::now();
+        while self.pods(stage).await?.contains_key(victim) {
+            ensure!(started.elapsed() < READY, "{victim} does not go");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        self.until_serving(stage, count).await?;
+        Ok(started.elapsed())
     }
 
     /// Adds ada, by the program and the database, as an administrator does.

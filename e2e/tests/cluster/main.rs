@@ -10,7 +10,9 @@
     reason = "a JSON value answers null where nothing is, and clippy knows only the usual harness of tests"
 )]
 
+mod absence;
 mod certificates;
+mod definitions;
 mod delivery;
 mod faults;
 mod fleet;
@@ -18,6 +20,7 @@ mod login;
 mod oracles;
 mod order;
 mod path;
+mod refusal;
 mod restore;
 mod stage;
 mod status;
@@ -66,7 +69,9 @@ const SCENARIOS: &[Scenario] = scenarios![
     delivery::a_realm_added_to_a_running_fleet_restarts_nothing,
     delivery::a_scale_up_changes_the_counts_of_the_fleet_and_no_other_status,
     delivery::a_rotated_client_secret_loses_no_login,
-    delivery::a_pod_started_without_an_operator_becomes_ready_and_serves,
+    refusal::what_servers_refuse_keeps_its_former_version_also_in_pods_started_afterwards,
+    absence::a_pod_started_without_an_operator_becomes_ready_and_serves,
+    absence::servers_scaled_without_an_operator_serve_and_are_counted_when_it_is_back,
     upgrades::a_helm_upgrade_of_the_operator_restarts_no_server,
     upgrades::a_rolling_upgrade_of_the_servers_loses_no_login,
     faults::an_api_server_that_is_killed_is_not_missed,
@@ -79,6 +84,7 @@ const SCENARIOS: &[Scenario] = scenarios![
     faults::a_namespace_deleted_first_takes_its_objects_along,
     order::manifests_in_any_order_end_ready,
     restore::what_a_backup_holds_comes_back_with_the_same_keys_secrets_and_people,
+    definitions::a_definition_that_is_deleted_by_mistake_costs_no_login,
     variations::what_is_switched_off_is_removed,
     certificates::cert_manager_issues_what_people_and_operators_are_shown,
     variations::a_volume_outlives_the_fleet_that_asked_for_it,

@@ -1,6 +1,9 @@
 //! `nauthera-operator run` against a real API server, under the rights that its chart grants: what it makes of custom
 //! resources, who leads, and what one bad object or one missing right may not spoil.
 
+mod definitions;
+mod orders;
+
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};

@@ -79,16 +79,14 @@ impl Acknowledgements {
 
     /// Whether there are ready replicas and all of them accepted `version` of `id`, committed at `since`.
     pub fn accepted(&self, id: &ResourceId, version: Hash, since: Head) -> bool {
-        let accepts = |pod: &String| {
-            self.by_pod.get(pod).is_some_and(|answer| {
-                let refused = answer
-                    .rejected
-                    .get(id)
-                    .is_some_and(|refusal| refusal.version == version);
-                answer.reaches(since) && !refused
-            })
-        };
-        !self.ready.is_empty() && self.ready.iter().all(accepts)
+        !self.ready.is_empty() && self.ready.iter().all(|pod| self.accepts(pod, id, version, since))
+    }
+
+    fn accepts(&self, pod: &String, id: &ResourceId, version: Hash, since: Head) -> bool {
+        self.by_pod.get(pod).is_some_and(|answer| {
+            let refusal = answer.rejected.get(id);
+            answer.reaches(since) && refusal.is_none_or(|refusal| refusal.version != version)
+        })
     }
 
     /// A position above `manifest` when a server has other content from the same position: it would refuse that of the
@@ -300,19 +298,24 @@ impl Plan<'_> {
             return (None, before.refused.get(id).cloned());
         };
         let version = entry.current.version();
-        if let Some(refusal) = self.acknowledgements.refusal(id, version) {
-            let former = entry.former.clone().map(|former| Entry {
-                since_generation: self.generation,
-                current: former,
-                former: None,
-            });
-            return (former, Some(refusal.clone()));
-        }
         let since = Head {
             epoch: self.epoch,
             generation: entry.since_generation,
         };
         let mut entry = entry.clone();
+        if let Some(refusal) = self.acknowledgements.refusal(id, version) {
+            let accepts = |pod| self.acknowledgements.accepts(pod, id, version, since);
+            let served = match entry.former {
+                Some(former) => Some(Entry {
+                    since_generation: self.generation,
+                    current: former,
+                    former: None,
+                }),
+                // One server, older or newer than the others, does not take from them what they serve.
+                None => self.acknowledgements.ready.iter().any(accepts).then_some(entry),
+            };
+            return (served, Some(refusal.clone()));
+        }
         if self.acknowledgements.accepted(id, version, since) {
             entry.former = None;
         }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use crds::manifests::Kind;
 use oidc::Timestamp;
 use oidc::config::Resource;
+use oidc::id::RealmId;
 use snapshot::{Artefact, RecentLoss, ResourceId, ShrinkGuard};
 
 use crate::world::{Cluster, ObjectId, ObjectKey, World};
@@ -56,18 +57,39 @@ enum Word {
 /// A Realm or Client that would be served no longer.
 struct Loss {
     resource: Resource,
-    is_explained: bool,
+    cause: Cause,
+}
+
+/// Why the custom resource of a loss is not served any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cause {
+    /// It is still there, and its status says why.
+    Excluded,
+    /// It was seen being deleted, or its namespace is.
+    Deleted,
+    /// Nobody saw it go.
+    Unseen,
+    /// The definition of its kind went, and took it along.
+    Swept,
+    /// Its kind cannot be read: nothing is known about it.
+    Unreadable,
 }
 
 impl Guard<'_> {
     /// Decides what of the losses is held. Without a cluster nothing is: a folder is edited by the one who looks at it.
     pub(super) fn judge(&self) -> Guarded {
-        let manifest = self.previous.manifest();
-        let recent = manifest.recent.filter(|recent| self.now.since(recent.since) < WINDOW);
         let Some(cluster) = &self.world.cluster else {
             return Guarded::default();
         };
-        let losses = self.losses(cluster);
+        let (frozen, losses) = split(self.losses(cluster), |loss| loss.cause == Cause::Unreadable);
+        let mut guarded = self.judge_losses(losses);
+        guarded.held.extend(self.with_keys(frozen));
+        guarded
+    }
+
+    /// Decides about losses of which something is known.
+    fn judge_losses(&self, losses: Vec<Loss>) -> Guarded {
+        let manifest = self.previous.manifest();
         if losses.is_empty() {
             // What is written is not written anew only because time passes.
             return Guarded {
@@ -75,6 +97,7 @@ impl Guard<'_> {
                 ..Guarded::default()
             };
         }
+        let recent = manifest.recent.filter(|recent| self.now.since(recent.since) < WINDOW);
         let served = manifest.counts.realms.saturating_add(manifest.counts.clients);
         let recent = recent.unwrap_or(RecentLoss {
             since: self.now,
@@ -84,19 +107,19 @@ impl Guard<'_> {
         let number = u32::try_from(losses.len()).unwrap_or(u32::MAX);
         let lost = recent.lost.saturating_add(number);
         let is_most = lost as usize > FEW && lost.saturating_mul(2) > recent.of;
-        let unexplained = losses.iter().filter(|loss| !loss.is_explained).count();
-        let is_unexplained = unexplained > FEW.max(served as usize / 20);
+        let count = |cause| losses.iter().filter(|loss| loss.cause == cause).count();
+        let (unseen, swept) = (count(Cause::Unseen), count(Cause::Swept));
+        // Whoever leads next has not seen why it is held.
+        let is_going_on = unseen > 0 && manifest.shrink.is_some();
+        let is_unexplained = unseen > FEW.max(served as usize / 20) || swept > 0 || is_going_on;
         if !is_most && !is_unexplained {
             return Guarded {
                 recent: Some(RecentLoss { lost, ..recent }),
                 ..Guarded::default()
             };
         }
-        let held: Vec<Resource> = losses
-            .into_iter()
-            .filter(|loss| is_most || !loss.is_explained)
-            .map(|loss| loss.resource)
-            .collect();
+        let is_held = |loss: &Loss| is_most || matches!(loss.cause, Cause::Unseen | Cause::Swept);
+        let (held, _) = split(losses, is_held);
         self.hold(held, recent)
     }
 
@@ -128,16 +151,22 @@ impl Guard<'_> {
             clients: count(|resource| matches!(resource, Resource::Client(_))),
             spent_confirmation: spent,
         };
+        Guarded {
+            held: self.with_keys(held),
+            shrink: Some(shrink),
+            recent: Some(recent).filter(|recent| recent.lost > 0),
+        }
+    }
+
+    /// The same with the keys of the realms among them.
+    fn with_keys(&self, mut held: Vec<Resource>) -> Vec<Resource> {
         let keys = held.iter().filter_map(|resource| match resource {
             Resource::Realm(realm) => self.previous.resource(&ResourceId::Keys(realm.id)),
             Resource::Keys(_) | Resource::Client(_) => None,
         });
         let keys: Vec<Resource> = keys.collect();
-        Guarded {
-            held: held.into_iter().chain(keys).collect(),
-            shrink: Some(shrink),
-            recent: Some(recent).filter(|recent| recent.lost > 0),
-        }
+        held.extend(keys);
+        held
     }
 
     fn losses(&self, cluster: &Cluster) -> Vec<Loss> {
@@ -151,25 +180,36 @@ impl Guard<'_> {
                 // Keys go with their realm.
                 Resource::Keys(_) => return None,
             };
-            let is_explained = self.is_explained(cluster, kind, name);
-            Some(Loss { resource, is_explained })
+            let cause = self.cause(cluster, kind, name);
+            Some(Loss { resource, cause })
         };
         resources.filter_map(judge).collect()
     }
 
-    /// Whether it is known why the custom resource of that name is not served any more: it is still there and its
-    /// status says why, it was seen being deleted, or its namespace is.
-    fn is_explained(&self, cluster: &Cluster, kind: Kind, name: &str) -> bool {
+    /// Why the custom resource of that name is not served any more.
+    fn cause(&self, cluster: &Cluster, kind: Kind, name: &str) -> Cause {
         let Some(key) = ObjectKey::parse(name) else {
-            return false;
+            return Cause::Unseen;
         };
         let is_there = match kind {
             Kind::AuthServer => self.world.auth_servers.contains_key(&key),
             Kind::Realm => self.world.realms.contains_key(&key),
             Kind::Client => self.world.clients.contains_key(&key),
         };
+        if is_there {
+            return Cause::Excluded;
+        }
         let is_ending = cluster.terminating.contains(&key.namespace);
-        is_there || is_ending || cluster.deleted.contains(&ObjectId { kind, key })
+        let id = ObjectId { kind, key };
+        if is_ending || cluster.deleted.contains(&id) {
+            Cause::Deleted
+        } else if cluster.unreadable.contains_key(kind.as_str()) {
+            Cause::Unreadable
+        } else if cluster.swept.contains(&id) {
+            Cause::Swept
+        } else {
+            Cause::Unseen
+        }
     }
 
     fn word(&self) -> Option<Word> {
@@ -186,6 +226,25 @@ impl Guard<'_> {
             _ => None,
         }
     }
+}
+
+/// The resources of the losses that are `wanted`, and the other losses. With a realm go the clients that are there and
+/// only lack it.
+fn split(losses: Vec<Loss>, wanted: impl Fn(&Loss) -> bool) -> (Vec<Resource>, Vec<Loss>) {
+    let realms: BTreeSet<RealmId> = losses
+        .iter()
+        .filter(|loss| wanted(loss))
+        .filter_map(|loss| match &loss.resource {
+            Resource::Realm(realm) => Some(realm.id),
+            Resource::Keys(_) | Resource::Client(_) => None,
+        })
+        .collect();
+    let lacks = |loss: &Loss| match &loss.resource {
+        Resource::Client(client) => loss.cause == Cause::Excluded && realms.contains(&client.realm),
+        Resource::Realm(_) | Resource::Keys(_) => false,
+    };
+    let (held, rest): (Vec<Loss>, Vec<Loss>) = losses.into_iter().partition(|loss| wanted(loss) || lacks(loss));
+    (held.into_iter().map(|loss| loss.resource).collect(), rest)
 }
 
 /// What is said about a mass loss that is held.

@@ -1,6 +1,7 @@
 //! What is said about each object: its conditions and the values that its status shows.
 
 mod delivery;
+mod fleet;
 
 use std::collections::BTreeMap;
 
@@ -21,6 +22,7 @@ use super::{Clients, Inputs, Problem, Realms, defaults, is_paused};
 use crate::build::client as credentials;
 use crate::world::{ObjectId, ObjectKey};
 use delivery::{Delivery, programmed};
+use fleet::{desired_replicas, frozen, sees_its_surroundings};
 
 /// What is to be said about one custom resource.
 #[derive(Clone, Debug, PartialEq)]
@@ -136,7 +138,7 @@ pub(super) fn verdicts(
             key: key.clone(),
         };
         let verdict = match delivery(Some(key)) {
-            Some(delivery) => fleet(server, &delivery),
+            Some(delivery) => fleet(inputs, key, server, &delivery),
             None => unnameable(&server.metadata),
         };
         verdicts.insert(id, verdict);
@@ -206,6 +208,7 @@ pub(super) fn verdicts(
             object.verdict(findings, details),
         );
     }
+    verdicts.retain(|id, _| sees_its_surroundings(inputs.world, id));
     for (id, reason) in &inputs.world.undecodable {
         verdicts.insert(id.clone(), undecodable(reason));
     }
@@ -233,7 +236,7 @@ fn secret_status(key: &ObjectKey, client: &crds::Client, decided: Option<&Decisi
     }
 }
 
-fn fleet(server: &crds::AuthServer, delivery: &Delivery<'_>) -> Verdict {
+fn fleet(inputs: &Inputs<'_>, key: &ObjectKey, server: &crds::AuthServer, delivery: &Delivery<'_>) -> Verdict {
     let Delivery { step, acknowledgements } = delivery;
     let manifest = step.artefact.manifest();
     let (head, ready) = (manifest.head, acknowledgements.ready.len());
@@ -274,13 +277,19 @@ fn fleet(server: &crds::AuthServer, delivery: &Delivery<'_>) -> Verdict {
     if let Some(held) = &manifest.shrink {
         let text = shrink::sentence(held);
         findings.push(Finding::new(ConditionType::Degraded, true, Reason::ShrinkHeld, text));
+    } else {
+        findings.extend(frozen(inputs.world));
     }
     Verdict {
         generation: server.metadata.generation.unwrap_or(0),
         problems: Vec::new(),
         findings,
         details: Details::AuthServer {
-            replicas: ReplicaCounts::new(wanted_replicas(server), count(ready), count(serving)),
+            replicas: ReplicaCounts::new(
+                desired_replicas(inputs.world, key, server),
+                count(ready),
+                count(serving),
+            ),
             realms: i32::try_from(manifest.counts.realms).unwrap_or(i32::MAX),
             clients: i32::try_from(manifest.counts.clients).unwrap_or(i32::MAX),
             configuration,

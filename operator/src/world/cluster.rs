@@ -4,6 +4,7 @@
 //! A kind that cannot be read stays as it was last seen and is named in [`Cluster::unreadable`]. Writes are not here;
 //! they are `apply`'s.
 
+mod definition;
 mod entry;
 mod kinds;
 mod references;
@@ -54,11 +55,20 @@ struct State {
     entries: BTreeMap<Watched, BTreeMap<ObjectKey, Entry>>,
     named_secrets: BTreeMap<ObjectKey, Option<Named>>,
     foreign: BTreeSet<ChildId>,
-    /// Custom resources that were seen being deleted, and when.
-    deleted: BTreeMap<ObjectId, Instant>,
+    /// Custom resources that are gone, how, and since when.
+    gone: BTreeMap<ObjectId, (End, Instant)>,
 }
 
-/// How long it is remembered that a deletion was seen: longer than mass loss is held back.
+/// How a custom resource went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// It was seen being deleted.
+    Deleted,
+    /// The definition of its kind was removed, and all objects with it.
+    Swept,
+}
+
+/// How long it is remembered how an object went: longer than mass loss is held back.
 const REMEMBERED: Duration = Duration::from_mins(30);
 
 impl std::fmt::Debug for Cache {
@@ -155,15 +165,13 @@ impl Cache {
         });
     }
 
-    fn remove(&self, watched: Watched, key: &ObjectKey) {
+    fn remove(&self, watched: Watched, key: &ObjectKey, end: End) {
         self.change(|state| {
             if let Some(entries) = state.entries.get_mut(&watched) {
                 entries.remove(key);
             }
             if let Watched::Custom(kind) = watched {
-                let id = ObjectId { kind, key: key.clone() };
-                state.deleted.retain(|_, since| since.elapsed() < REMEMBERED);
-                state.deleted.insert(id, Instant::now());
+                state.note_end(ObjectId { kind, key: key.clone() }, end);
             }
         });
     }
@@ -172,16 +180,22 @@ impl Cache {
     fn replace(&self, scope: &Scope, list: BTreeMap<ObjectKey, Entry>) {
         let (watched, namespace) = scope;
         self.change(|state| {
-            let entries = state.entries.entry(*watched).or_default();
-            match namespace {
-                Some(namespace) => entries.retain(|key, _| key.namespace != *namespace),
-                None => entries.clear(),
-            }
-            entries.extend(list);
             let before = state.progress.insert(scope.clone(), Progress::Complete);
             if let Some(Progress::Unreadable(_)) = before {
                 tracing::info!(kind = watched.name(), namespace, "can be read again");
             }
+            let entries = state.entries.entry(*watched).or_default();
+            let is_in_scope = |key: &ObjectKey| namespace.as_ref().is_none_or(|namespace| key.namespace == *namespace);
+            let former: Vec<ObjectKey> = entries.keys().filter(|key| is_in_scope(key)).cloned().collect();
+            entries.retain(|key, _| !is_in_scope(key));
+            let missing = former.into_iter().filter(|key| !list.contains_key(key));
+            // What the former definition took along without anybody seeing it.
+            if let (Some(Progress::Unreadable(Unreadable::NotInstalled)), Watched::Custom(kind)) = (before, *watched) {
+                for key in missing {
+                    state.note_end(ObjectId { kind, key }, End::Swept);
+                }
+            }
+            state.entries.entry(*watched).or_default().extend(list);
         });
     }
 
@@ -207,6 +221,17 @@ impl Cache {
 }
 
 impl State {
+    fn note_end(&mut self, id: ObjectId, end: End) {
+        self.gone.retain(|_, (_, since)| since.elapsed() < REMEMBERED);
+        self.gone.insert(id, (end, Instant::now()));
+    }
+
+    /// Custom resources that went so.
+    fn gone(&self, how: End) -> BTreeSet<ObjectId> {
+        let gone = self.gone.iter().filter(|(_, (end, _))| *end == how);
+        gone.map(|(id, _)| id.clone()).collect()
+    }
+
     fn is_complete(&self) -> bool {
         !self.progress.values().any(|progress| *progress == Progress::Listing)
     }
@@ -215,7 +240,8 @@ impl State {
         let mut world = World::default();
         let mut cluster = Cluster {
             foreign: self.foreign.clone(),
-            deleted: self.deleted.keys().cloned().collect(),
+            deleted: self.gone(End::Deleted),
+            swept: self.gone(End::Swept),
             ..Cluster::default()
         };
         for (key, named) in &self.named_secrets {

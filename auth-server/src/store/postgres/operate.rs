@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 use tokio_postgres::{AsyncMessage, Connection, Transaction};
 use uuid::Uuid;
 
+use super::destination::Destination;
 use super::pool::{Repeat, failed};
 use super::row::{column, person};
 use super::target::Target;
@@ -208,7 +209,10 @@ impl Database for Postgres {
     }
 
     fn watch(&self, wake: Arc<Notify>) -> Watch {
-        let task = self.runtime.handle().spawn(listen(self.pool.target().clone(), wake));
+        let task = self
+            .runtime
+            .handle()
+            .spawn(listen(Arc::clone(self.pool.destination()), wake));
         Watch {
             _alive: Arc::new(()),
             task: Some(task.abort_handle()),
@@ -267,22 +271,27 @@ async fn end_everything(
 }
 
 /// Listens on a connection of its own for ever; the feed reads without it as well, only later.
-async fn listen(target: Target, wake: Arc<Notify>) {
+async fn listen(destination: Arc<Destination>, wake: Arc<Notify>) {
     loop {
-        let ended = match target.tls.clone() {
-            Some(tls) => match target.config.connect(tls).await {
-                Ok((client, connection)) => forward(client, connection, &wake).await,
-                Err(error) => Err(error),
-            },
-            None => match target.config.connect(tokio_postgres::NoTls).await {
-                Ok((client, connection)) => forward(client, connection, &wake).await,
-                Err(error) => Err(error),
-            },
+        let mut moves = destination.moves();
+        let ended = tokio::select! {
+            ended = listen_once(destination.target(), &wake) => ended,
+            Ok(()) = moves.changed() => Ok(()),
         };
         if let Err(error) = ended {
             tracing::debug!(%error, "listening for revocations ended");
         }
         tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
+async fn listen_once(target: Target, wake: &Notify) -> Result<(), tokio_postgres::Error> {
+    if let Some(tls) = target.tls {
+        let (client, connection) = target.config.connect(tls).await?;
+        forward(client, connection, wake).await
+    } else {
+        let (client, connection) = target.config.connect(tokio_postgres::NoTls).await?;
+        forward(client, connection, wake).await
     }
 }
 

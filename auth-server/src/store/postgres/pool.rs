@@ -9,16 +9,15 @@ use bb8::{ManageConnection, PooledConnection};
 use oidc::store::StoreError;
 use tokio::runtime::Handle;
 use tokio_postgres::error::SqlState;
-use tokio_postgres::{Client, Error, NoTls, Row, Statement};
+use tokio_postgres::{Client, Error, Row, Statement};
 
-use super::sql;
-use super::target::Target;
+use super::destination::{Destination, described};
 use crate::store::rows::{inconsistent, unavailable};
 
 /// How long a request waits for a connection.
 const WAIT_LIMIT: Duration = Duration::from_millis(1800);
 /// How long a request waits for an answer; the server gives up later by itself (`statement_timeout`).
-const ANSWER_LIMIT: Duration = Duration::from_secs(5);
+pub(super) const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 /// After a failed attempt to connect, requests without a connection fail at once for so long.
 const OUTAGE_MEMORY: Duration = Duration::from_secs(1);
 
@@ -45,8 +44,6 @@ impl Connection {
 #[derive(Debug)]
 struct Shared {
     started: Instant,
-    /// Connections of an older generation lead to a server that was demoted or is shutting down.
-    generation: AtomicU64,
     /// When connecting failed last, in milliseconds since `started`; negative: it succeeded since.
     failed_at: AtomicI64,
     last_failure: Mutex<Option<String>>,
@@ -54,41 +51,9 @@ struct Shared {
 
 /// Opens connections on the store's runtime, whoever asks.
 pub(super) struct Connector {
-    target: Target,
+    destination: Arc<Destination>,
     runtime: Handle,
     shared: Arc<Shared>,
-}
-
-/// Connects and leaves a task behind that drives the connection until it closes.
-async fn connect(target: Target) -> Result<Client, Error> {
-    let client = if let Some(tls) = target.tls {
-        let (client, connection) = target.config.connect(tls).await?;
-        tokio::spawn(async move { log_end(connection.await) });
-        client
-    } else {
-        let (client, connection) = target.config.connect(NoTls).await?;
-        tokio::spawn(async move { log_end(connection.await) });
-        client
-    };
-    client.batch_execute(sql::SETTINGS).await?;
-    Ok(client)
-}
-
-fn log_end(end: Result<(), Error>) {
-    if let Err(error) = end {
-        tracing::debug!(error = %described(&error), "database connection ended");
-    }
-}
-
-/// The driver's `Display` leaves out what the server said.
-fn described(error: &Error) -> String {
-    error.as_db_error().map_or_else(
-        || match std::error::Error::source(error) {
-            Some(source) => format!("{error}: {source}"),
-            None => error.to_string(),
-        },
-        |answer| format!("{} ({})", answer.message(), answer.code().code()),
-    )
 }
 
 impl ManageConnection for Connector {
@@ -96,14 +61,13 @@ impl ManageConnection for Connector {
     type Error = Lost;
 
     async fn connect(&self) -> Result<Connection, Lost> {
-        let generation = self.shared.generation.load(Ordering::Acquire);
-        let target = self.target.clone();
+        let destination = Arc::clone(&self.destination);
         let opened = self
             .runtime
-            .spawn(async move { tokio::time::timeout(ANSWER_LIMIT, connect(target)).await })
+            .spawn(async move { tokio::time::timeout(ANSWER_LIMIT, destination.open()).await })
             .await;
         let failure = match opened {
-            Ok(Ok(Ok(client))) => {
+            Ok(Ok(Ok((client, generation)))) => {
                 self.shared.failed_at.store(-1, Ordering::Release);
                 return Ok(Connection {
                     client,
@@ -131,9 +95,7 @@ impl ManageConnection for Connector {
     }
 
     fn has_broken(&self, connection: &mut Connection) -> bool {
-        connection.broken
-            || connection.client.is_closed()
-            || connection.generation < self.shared.generation.load(Ordering::Acquire)
+        connection.broken || connection.client.is_closed() || connection.generation < self.destination.generation()
     }
 }
 
@@ -233,25 +195,28 @@ impl From<Failure> for StoreError {
 /// The pool. Statements go through [`Pool::query`]; nothing else takes part in the budget.
 pub(super) struct Pool {
     connections: bb8::Pool<Connector>,
-    target: Target,
+    destination: Arc<Destination>,
     shared: Arc<Shared>,
     size: u32,
     statements: AtomicU64,
 }
 
 impl Pool {
-    pub(super) fn new(target: Target, size: u32, runtime: &Handle) -> Self {
+    pub(super) fn new(destination: Destination, size: u32, runtime: &Handle) -> Self {
+        let destination = Arc::new(destination);
         let shared = Arc::new(Shared {
             started: Instant::now(),
-            generation: AtomicU64::new(0),
             failed_at: AtomicI64::new(-1),
             last_failure: Mutex::new(None),
         });
         let connector = Connector {
-            target: target.clone(),
+            destination: Arc::clone(&destination),
             runtime: runtime.clone(),
             shared: shared.clone(),
         };
+        if destination.may_move() {
+            runtime.spawn(Arc::clone(&destination).follow_for_ever());
+        }
         // The pool spawns its maintenance where it is built.
         let _inside = runtime.enter();
         let connections = bb8::Pool::builder()
@@ -263,7 +228,7 @@ impl Pool {
             .build_unchecked(connector);
         Self {
             connections,
-            target,
+            destination,
             shared,
             size,
             statements: AtomicU64::new(0),
@@ -319,9 +284,7 @@ impl Pool {
             Sense::WrongServer | Sense::Gone => {
                 connection.broken = true;
                 // Its siblings lead to the same server.
-                self.shared
-                    .generation
-                    .fetch_max(connection.generation + 1, Ordering::AcqRel);
+                self.destination.give_up(connection.generation);
             }
         }
     }
@@ -336,7 +299,7 @@ impl Pool {
                 Ok(connection) => {
                     let usable = !connection.broken
                         && !connection.client.is_closed()
-                        && connection.generation >= self.shared.generation.load(Ordering::Acquire);
+                        && connection.generation >= self.destination.generation();
                     if usable {
                         return Ok(connection);
                     }
@@ -374,15 +337,15 @@ impl Pool {
 
     /// A connection of its own for a transaction of the command line, outside the budget of requests.
     pub(super) async fn dedicated(&self, runtime: &Handle) -> Result<Client, StoreError> {
-        let target = self.target.clone();
-        match runtime.spawn(connect(target)).await {
-            Ok(connected) => connected.map_err(failed),
+        let destination = Arc::clone(&self.destination);
+        match runtime.spawn(async move { destination.open().await }).await {
+            Ok(connected) => connected.map(|(client, _)| client).map_err(failed),
             Err(_) => Err(unavailable(Lost("shutting down".to_owned()))),
         }
     }
 
-    pub(super) fn target(&self) -> &Target {
-        &self.target
+    pub(super) fn destination(&self) -> &Arc<Destination> {
+        &self.destination
     }
 }
 

@@ -55,6 +55,11 @@ impl Target {
     }
 }
 
+/// The file with the authorities that the database's certificate must come from.
+pub(super) fn roots_file(url: &str) -> Option<String> {
+    take_tls(url).ok()?.1.roots
+}
+
 /// What the URL says about TLS.
 #[derive(Debug, PartialEq, Eq)]
 struct Tls {

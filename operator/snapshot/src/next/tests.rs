@@ -145,6 +145,25 @@ fn a_new_resource_that_is_rejected_goes_away_alone() {
 }
 
 #[test]
+fn what_others_serve_is_not_taken_from_them_because_one_server_refuses_it() {
+    let id = id(&client("shop", ""));
+    let first = step(None, one("Shop")).artefact;
+    let version = first.entry(&id).unwrap().current.version();
+    let settled = after(&first, one("Shop"), answers(&first, &[None, None])).artefact;
+    // A replica of another version joins.
+    let refused = answers(&settled, &[None, None, Some((&id, version))]);
+    assert_eq!(after(&settled, one("Shop"), refused.clone()).artefact, settled);
+    // The next version is offered, and that one stays to fall back on.
+    let changed = after(&settled, one("Store"), refused).artefact;
+    let former = changed.entry(&id).unwrap().former.clone();
+    assert_eq!(former.map(|former| former.version()), Some(version));
+    // Refused by all, it goes.
+    let refusal = Some((&id, version));
+    let gone = after(&settled, one("Shop"), answers(&settled, &[refusal, refusal])).artefact;
+    assert!(gone.entry(&id).is_none() && gone.refusal(&id).is_some());
+}
+
+#[test]
 fn a_server_ahead_of_the_committed_head_opens_a_new_epoch() {
     let first = step(None, one("Shop")).artefact;
     let highest = Head {

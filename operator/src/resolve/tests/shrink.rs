@@ -187,3 +187,99 @@ fn a_folder_is_edited_by_whoever_looks_at_it() {
     remove(&mut world, 0..60, false);
     assert_eq!(clients(&at(&world, &before, NOW)), 0);
 }
+
+fn sweep(world: &mut World, kind: Kind, key: ObjectKey) {
+    match kind {
+        Kind::AuthServer => drop(world.auth_servers.remove(&key)),
+        Kind::Realm => drop(world.realms.remove(&key)),
+        Kind::Client => drop(world.clients.remove(&key)),
+    }
+    world.cluster.as_mut().unwrap().swept.insert(ObjectId { kind, key });
+}
+
+fn acme() -> ObjectKey {
+    ObjectKey::new("identity", "acme")
+}
+
+#[test]
+fn what_goes_with_its_definition_is_held_however_little_it_is() {
+    let mut world = cluster(3);
+    let before = at(&world, &BTreeMap::new(), NOW);
+    for number in 0..2 {
+        sweep(&mut world, Kind::Client, ObjectKey::new("apps", format!("c{number}")));
+    }
+    // One that somebody deletes meanwhile goes at once.
+    remove(&mut world, 2..3, true);
+    let held = at(&world, &before, NOW);
+    assert_eq!((clients(&held), is_held(&held)), (2, true));
+    // A leader that was not there when it went has no other word for it than that it is not there.
+    let swept = std::mem::take(&mut world.cluster.as_mut().unwrap().swept);
+    assert_eq!(at(&world, &held, NOW.after(MINUTE)), held);
+    world.cluster.as_mut().unwrap().swept = swept;
+    let over = at(&world, &held, NOW.after(MINUTE * 15));
+    assert_eq!((clients(&over), is_held(&over)), (0, false));
+}
+
+#[test]
+fn a_realm_that_is_held_keeps_the_clients_that_are_there() {
+    let mut world = cluster(3);
+    let before = at(&world, &BTreeMap::new(), NOW);
+    sweep(&mut world, Kind::Realm, acme());
+    let held = at(&world, &before, NOW);
+    assert!(is_held(&held));
+    assert_eq!(held[&fleet()].head(), before[&fleet()].head());
+    remove(&mut world, 0..1, true);
+    assert_eq!(
+        clients(&at(&world, &held, NOW.after(MINUTE))),
+        2,
+        "that one was deleted"
+    );
+}
+
+#[test]
+fn a_kind_that_cannot_be_read_stays_as_it_was_served_for_ever() {
+    use crate::world::Unreadable;
+
+    let mut world = cluster(3);
+    let before = at(&world, &BTreeMap::new(), NOW);
+    // An operator that was started anew has never seen one.
+    for kind in [Kind::Client, Kind::Realm] {
+        match kind {
+            Kind::AuthServer => {}
+            Kind::Realm => world.realms.clear(),
+            Kind::Client => world.clients.clear(),
+        }
+        let unreadable = &mut world.cluster.as_mut().unwrap().unreadable;
+        unreadable.insert(kind.as_str().to_owned(), Unreadable::Forbidden);
+        let later = at(&world, &before, NOW.after(MINUTE * 600));
+        assert_eq!(
+            (later[&fleet()].head(), is_held(&later)),
+            (before[&fleet()].head(), false)
+        );
+    }
+    let resolution = next(&world, &before, &BTreeMap::new());
+    let degraded = resolution.verdicts[&server()].finding(ConditionType::Degraded).unwrap();
+    insta::assert_snapshot!(
+        format!("{}: {}", degraded.reason, degraded.message),
+        @"Forbidden: Realms cannot be read and stay served as they were: grant the operator the right to list them; Clients cannot be read and stay served as they were: grant the operator the right to list them"
+    );
+}
+
+#[test]
+fn nothing_is_said_about_clients_whose_realm_cannot_be_seen() {
+    let mut world = cluster(3);
+    let before = at(&world, &BTreeMap::new(), NOW);
+    let said = |world: &World| {
+        next(world, &before, &BTreeMap::new())
+            .verdicts
+            .into_keys()
+            .collect::<Vec<_>>()
+    };
+    let all = said(&world);
+    let unreadable = &mut world.cluster.as_mut().unwrap().unreadable;
+    unreadable.insert("Realm".to_owned(), crate::world::Unreadable::Forbidden);
+    assert_eq!(said(&world), all, "what was seen before is still known");
+    world.realms.clear();
+    assert_eq!(said(&world), [server()]);
+    assert_eq!(clients(&at(&world, &before, NOW)), 3);
+}

@@ -228,3 +228,28 @@ fn objects_of_another_class_are_none_of_ours() {
     assert_eq!(names(world.auth_servers.keys().collect()), ["ours"]);
     assert_eq!(names(world.realms.keys().collect()), ["of-ours"]);
 }
+
+#[test]
+fn it_is_known_of_each_object_how_it_went() {
+    let cache = complete(&Namespaces::All);
+    let spec = json!({"serverRef": {"name": "main"}, "issuer": "https://login.example"});
+    let watched = Watched::Custom(crds::Kind::Realm);
+    let scope = (watched, None);
+    for name in ["deleted", "swept", "unseen", "missed"] {
+        cache.apply(watched, realm(name, &spec));
+    }
+    let key = |name: &str| ObjectKey::new("demo", name);
+    cache.remove(watched, &key("deleted"), End::Deleted);
+    cache.remove(watched, &key("swept"), End::Swept);
+    // A list after a gap lacks one.
+    let kept = Entry::new(watched, realm("missed", &spec), &cache.admission);
+    cache.replace(&scope, kept.into_iter().collect());
+    // Another one goes while its kind is not installed.
+    cache.refuse(&scope, Unreadable::NotInstalled);
+    assert_eq!(cache.world().unwrap().realms.len(), 1);
+    cache.replace(&scope, BTreeMap::new());
+    let cluster = cache.world().unwrap().cluster.unwrap();
+    let names = |ids: &BTreeSet<ObjectId>| ids.iter().map(|id| id.key.name.clone()).collect::<Vec<_>>();
+    assert_eq!(names(&cluster.deleted), ["deleted"]);
+    assert_eq!(names(&cluster.swept), ["missed", "swept"]);
+}

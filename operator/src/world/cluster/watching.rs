@@ -15,8 +15,9 @@ use kube::runtime::watcher::{self, Event, watcher};
 use serde_json::{Map, Value};
 use tokio::task::JoinSet;
 
+use super::definition::Definition;
 use super::entry::{self, Entry};
-use super::{Cache, Namespaces, Scope, Watched};
+use super::{Cache, End, Namespaces, Scope, Watched};
 use crate::build::MANAGED_BY;
 use crate::world::{ObjectKey, Unreadable};
 
@@ -46,6 +47,7 @@ pub fn watch_all(client: &kube::Client, namespaces: &Namespaces, own: &str, cach
 
 async fn keep(client: kube::Client, scope: Scope, cache: Arc<Cache>) {
     let resource = scope.0.api_resource();
+    let mut definition = Definition::new(client.clone(), scope.0);
     loop {
         let refused = if scope.0 == Watched::Namespace {
             let api: Api<PartialObjectMeta<DynamicObject>> = match &scope.1 {
@@ -58,13 +60,13 @@ async fn keep(client: kube::Client, scope: Scope, cache: Arc<Cache>) {
                 data: Value::Object(Map::new()),
             };
             let events = watcher(api, config(scope.0)).map(|event| event.map(|event| map(event, bare)));
-            follow(events, &scope, &cache).await
+            follow(events, &scope, &cache, &mut definition).await
         } else {
             let api: Api<DynamicObject> = match &scope.1 {
                 Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
                 None => Api::all_with(client.clone(), &resource),
             };
-            follow(watcher(api, config(scope.0)), &scope, &cache).await
+            follow(watcher(api, config(scope.0)), &scope, &cache, &mut definition).await
         };
         if cache.refuse(&scope, refused) {
             tracing::warn!(kind = scope.0.name(), namespace = scope.1, ?refused, "cannot be read");
@@ -105,6 +107,7 @@ async fn follow(
     events: impl Stream<Item = watcher::Result<Event<DynamicObject>>>,
     scope: &Scope,
     cache: &Cache,
+    definition: &mut Definition,
 ) -> Unreadable {
     let mut events = std::pin::pin!(events);
     let mut list: BTreeMap<ObjectKey, Entry> = BTreeMap::new();
@@ -140,7 +143,12 @@ async fn follow(
             Event::Apply(object) => cache.apply(scope.0, object),
             Event::Delete(object) => {
                 if let Some(key) = entry::key(&object.metadata) {
-                    cache.remove(scope.0, &key);
+                    let end = if definition.is_going().await {
+                        End::Swept
+                    } else {
+                        End::Deleted
+                    };
+                    cache.remove(scope.0, &key, end);
                 }
             }
         }
