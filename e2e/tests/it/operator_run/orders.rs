@@ -1,12 +1,14 @@
 //! The order in which manifests arrive does not matter: all of them are tried, each in a namespace of its own.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
 
-use super::{Operator, PATIENCE, condition, prepared};
+use anyhow::{Result, ensure};
 use e2e::cluster::Cluster;
 use e2e::scenario;
 use serde_json::{Value, json};
-use std::time::{Duration, Instant};
+
+use super::{Operator, PATIENCE, condition, prepared};
 
 const KINDS: [&str; 4] = ["AuthServer", "Realm", "Client", "Secret"];
 
@@ -62,41 +64,57 @@ fn object(kind: &str, namespace: &str) -> Value {
         "metadata": {"name": name, "namespace": namespace}, "spec": spec})
 }
 
-async fn all(cluster: &Cluster, kinds: &str) -> Vec<Value> {
-    let found = cluster.json(&["get", kinds, "--all-namespaces"]).await.unwrap();
-    found["items"].as_array().cloned().unwrap_or_default()
+async fn all(cluster: &Cluster, kinds: &str) -> Result<Vec<Value>> {
+    let found = cluster.json(&["get", kinds, "--all-namespaces"]).await?;
+    Ok(found
+        .get("items")
+        .and_then(Value::as_array)
+        .cloned()
+        .unwrap_or_default())
 }
 
-/// What is said about each custom resource of each namespace, without what differs by its name.
-async fn said(cluster: &Cluster) -> BTreeMap<String, BTreeMap<String, Vec<String>>> {
-    let mut said: BTreeMap<String, BTreeMap<String, Vec<String>>> = BTreeMap::new();
-    for object in all(cluster, "nas,nrealm,ncl").await {
-        let namespace = object["metadata"]["namespace"].as_str().unwrap().to_owned();
+fn text(object: &Value, path: &str) -> String {
+    object
+        .pointer(path)
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+        .to_owned()
+}
+
+/// What is said about each kind of custom resource in a namespace.
+type Said = BTreeMap<String, Vec<String>>;
+
+/// What is said in each namespace, without what differs by its name.
+async fn said(cluster: &Cluster) -> Result<BTreeMap<String, Said>> {
+    let mut said: BTreeMap<String, Said> = BTreeMap::new();
+    for object in all(cluster, "nas,nrealm,ncl").await? {
+        let namespace = text(&object, "/metadata/namespace");
         let conditions = object.pointer("/status/conditions").and_then(Value::as_array).cloned();
         let conditions = conditions.unwrap_or_default().into_iter().map(|one| {
-            let text = ["type", "status", "reason", "message"].map(|field| one[field].as_str().unwrap_or_default());
-            text.join(" ").replace(&namespace, "NAMESPACE")
+            let words = ["/type", "/status", "/reason", "/message"].map(|path| text(&one, path));
+            words.join(" ").replace(&namespace, "NAMESPACE")
         });
-        let kind = object["kind"].as_str().unwrap().to_owned();
-        let counts = ["realms", "clients"].map(|field| format!("{field}={}", object["status"][field]));
+        let count = |field| object.pointer(&format!("/status/{field}")).and_then(Value::as_i64);
+        let counts = ["realms", "clients"].map(|field| format!("{field}={:?}", count(field)));
+        let lines = conditions.chain(counts).collect();
         said.entry(namespace.clone())
             .or_default()
-            .insert(kind, conditions.chain(counts).collect());
+            .insert(text(&object, "/kind"), lines);
     }
-    said
+    Ok(said)
 }
 
 /// Waits until something was said about every custom resource that is there.
-async fn until_judged(cluster: &Cluster, count: usize) {
+async fn until_judged(cluster: &Cluster, count: usize) -> Result<()> {
     let deadline = Instant::now() + PATIENCE * 2;
     loop {
-        let objects = all(cluster, "nas,nrealm,ncl").await;
+        let objects = all(cluster, "nas,nrealm,ncl").await?;
         let judged = objects.iter().filter(|object| condition(object, "Ready").is_some());
         let judged = judged.count();
         if judged == count {
-            return;
+            return Ok(());
         }
-        assert!(Instant::now() < deadline, "{judged} of {count} are judged");
+        ensure!(Instant::now() < deadline, "{judged} of {count} are judged");
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
 }
@@ -118,17 +136,17 @@ async fn manifests_end_the_same_in_each_of_their_24_orders() {
         let objects = kinds.enumerate().map(|(number, kind)| object(kind, &namespace(number)));
         cluster.apply(&list(objects)).await.unwrap();
         // The operator has acted on what is there before the next one arrives.
-        until_judged(&cluster, custom).await;
+        until_judged(&cluster, custom).await.unwrap();
     }
     let complete = Instant::now();
-    let is_done = |said: &BTreeMap<String, Vec<String>>| {
+    let is_done = |said: &Said| {
         let has = |kind: &str, text: &str| said[kind].iter().any(|line| line.contains(text));
-        let counted = has("AuthServer", "realms=1") && has("AuthServer", "clients=1");
+        let counted = has("AuthServer", "realms=Some(1)") && has("AuthServer", "clients=Some(1)");
         let waiting = |kind| has(kind, "Programmed False NoReadyReplicas");
         counted && waiting("Realm") && waiting("Client")
     };
     let said = loop {
-        let said = said(&cluster).await;
+        let said = said(&cluster).await.unwrap();
         let differs = said.values().any(|one| Some(one) != said.values().next());
         if !differs && said.values().all(is_done) {
             break said;
@@ -142,22 +160,16 @@ async fn manifests_end_the_same_in_each_of_their_24_orders() {
     };
     assert_eq!(said.len(), 24);
     let mut children: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for child in all(&cluster, "secrets,configmaps,serviceaccounts,services,jobs,deployments").await {
-        let text = |path: &str| {
-            child
-                .pointer(path)
-                .and_then(Value::as_str)
-                .unwrap_or_default()
-                .to_owned()
-        };
-        let (namespace, name) = (text("/metadata/namespace"), text("/metadata/name"));
+    let kinds = "secrets,configmaps,serviceaccounts,services,jobs,deployments";
+    for child in all(&cluster, kinds).await.unwrap() {
+        let (namespace, name) = (text(&child, "/metadata/namespace"), text(&child, "/metadata/name"));
         // Keys and shards are named by the issuer, which is the namespace's.
         let cut = ["-realm-", "-config-"].iter().find_map(|part| name.split_once(part));
         let name = cut.map_or(&*name, |(name, _)| name);
         children
             .entry(namespace)
             .or_default()
-            .insert(format!("{} {name}", text("/kind")));
+            .insert(format!("{} {name}", text(&child, "/kind")));
     }
     let of_orders: Vec<_> = children.iter().filter(|(name, _)| name.starts_with("order-")).collect();
     assert_eq!(of_orders.len(), 24);

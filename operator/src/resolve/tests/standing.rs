@@ -146,3 +146,31 @@ fn what_a_server_refuses_is_said_on_that_object_only_and_its_former_version_stay
         client_says(&healed, "web")
     );
 }
+
+#[test]
+fn an_autoscaled_fleet_should_have_what_its_autoscaler_decided() {
+    use crate::world::{ChildId, ChildKind, Cluster};
+
+    let autoscaled = "postgres: {secretRef: {name: db}}}\n  autoscaling: {minReplicas: 2, maxReplicas: 5}";
+    let mut world = world(&[FLEET.replace("embedded: {}}", autoscaled)]);
+    let desired = |world: &World| {
+        let id = ObjectId {
+            kind: Kind::AuthServer,
+            key: fleet(),
+        };
+        match &first(world).verdicts[&id].details {
+            Details::AuthServer { replicas, .. } => replicas.desired,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(desired(&world), 2);
+    let deployment = ChildId::new(ChildKind::Deployment, "platform", "main");
+    let mut cluster = Cluster::default();
+    let live = serde_json::json!({"spec": {"replicas": 4}});
+    cluster.children.insert(deployment, Arc::new(live));
+    world.cluster = Some(cluster);
+    assert_eq!(desired(&world), 4);
+    let fixed = Arc::make_mut(world.auth_servers.get_mut(&fleet()).unwrap());
+    (fixed.spec.autoscaling, fixed.spec.replicas) = (None, Some(3));
+    assert_eq!(desired(&world), 3, "somebody's hand is not its number");
+}
