@@ -215,6 +215,24 @@ impl Applier {
     }
 }
 
+/// The first child that has yet to be made, changed or removed for what is desired now. What only somebody's hand changed
+/// is not meant.
+pub(crate) fn unmade(children: &Children, cluster: &Cluster) -> Option<ChildId> {
+    let is_unmade = |desired: &&Desired| {
+        let is_readable = !cluster.unreadable.contains_key(desired.id.kind.as_str());
+        let live = cluster.children.get(&desired.id);
+        is_readable
+            && desired.manager == MANAGER
+            && match decide(desired, live.map(AsRef::as_ref), &children.owner) {
+                Step::Create | Step::Apply(Why::Changed | Why::Adopted) => true,
+                Step::Leave | Step::Wait | Step::Foreign(_) | Step::Apply(Why::Edited(_)) => false,
+            }
+    };
+    let unmade = children.desired.iter().find(is_unmade).map(|desired| &desired.id);
+    let unmade = unmade.or_else(|| superfluous(children, cluster).map(|(id, _)| id).next());
+    unmade.cloned()
+}
+
 /// The owner's children that are not wanted any more. Of a kind that cannot be read nothing is concluded.
 fn superfluous<'a>(
     children: &'a Children,
