@@ -74,7 +74,7 @@ words! {
         Stalled,
         /// The object is served, but something around it is not as it should be.
         Degraded,
-        /// The annotation auth.nauthera.io/paused freezes the object.
+        /// The annotation auth.nauthera.io/paused freezes the object. It stays Ready as long as it is as its spec says.
         Paused,
         /// A newer server version is offered; set spec.version (or spec.upgrade: WithOperator) to take it.
         UpdateAvailable,
@@ -140,7 +140,7 @@ words! {
         ShrinkHeld,
         /// Some replicas serve an old configuration, or are cut off from their database.
         Stale,
-        /// The annotation auth.nauthera.io/paused is set.
+        /// The annotation auth.nauthera.io/paused is set; what the spec says by now waits until it is removed.
         PausedByAnnotation,
         /// A newer server version is offered.
         NewerVersion,
@@ -164,13 +164,9 @@ impl Reason {
     /// Whether an object that is not `Ready` for this reason is reconciling or stalled.
     pub const fn prognosis(self) -> Prognosis {
         match self {
-            Self::Live
-            | Self::Accepted
-            | Self::Resolved
-            | Self::Issued
-            | Self::Available
-            | Self::PausedByAnnotation
-            | Self::NewerVersion => Prognosis::Good,
+            Self::Live | Self::Accepted | Self::Resolved | Self::Issued | Self::Available | Self::NewerVersion => {
+                Prognosis::Good
+            }
             Self::Progressing
             | Self::RollingOut
             | Self::Deploying
@@ -194,7 +190,8 @@ impl Reason {
             | Self::MigrationRequired
             | Self::MigrationFailed
             | Self::RolloutFailed
-            | Self::ShrinkHeld => Prognosis::Terminal,
+            | Self::ShrinkHeld
+            | Self::PausedByAnnotation => Prognosis::Terminal,
         }
     }
 }

@@ -8,8 +8,10 @@
 pub mod audit;
 pub mod cluster;
 pub mod dev;
+pub mod image;
 pub mod kstatus;
 pub mod leaks;
+pub mod memory;
 pub mod parts;
 pub mod postgres;
 pub mod process;

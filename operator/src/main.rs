@@ -12,6 +12,10 @@ use oidc::Timestamp;
 use operator::run::{RunFlags, Settings};
 use operator::{dev, log, validate};
 
+/// Gives back what a burst of changes or a round needed; the allocator of the system keeps it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Turns custom resources into a running identity platform.
 #[derive(Parser)]
 #[command(name = "nauthera-operator", version, about, arg_required_else_help = true)]

@@ -18,6 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::Stream;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use rustls::pki_types::CertificateDer;
 use snapshot::proto::config_server::{Config, ConfigServer};
 use snapshot::proto::{FromOperator, FromServer, MESSAGE_BYTES};
@@ -82,7 +83,7 @@ pub struct FleetFeed {
 pub type Roster = BTreeMap<Fleet, BTreeMap<String, String>>;
 
 /// Counts of what happened since the start.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Counters {
     /// Connections refused in the TLS handshake or for want of room.
     pub refused_connections: AtomicU64,
@@ -98,6 +99,24 @@ pub struct Counters {
     pub rejections: AtomicU64,
     /// Streams that were dropped because their peer was slow or silent.
     pub evictions: AtomicU64,
+    /// Seconds from the moment that a server is sent what differs to its word that it serves that.
+    pub push_seconds: Histogram,
+}
+
+impl Default for Counters {
+    fn default() -> Self {
+        Self {
+            refused_connections: AtomicU64::default(),
+            refused_streams: AtomicU64::default(),
+            streams: AtomicU64::default(),
+            updates: AtomicU64::default(),
+            update_bytes: AtomicU64::default(),
+            rejections: AtomicU64::default(),
+            evictions: AtomicU64::default(),
+            // From 1 ms to 30 s, when a server that does not answer is dropped.
+            push_seconds: Histogram::new(exponential_buckets(0.001, 2.0, 15)),
+        }
+    }
 }
 
 /// Publishes artefacts to the servers that dial in.

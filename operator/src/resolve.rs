@@ -42,7 +42,7 @@ pub use verdict::{Details, Verdict};
 
 use crate::world::{ObjectId, ObjectKey, SecretObject, World};
 use former::Former;
-use outcome::{Attachment, Contested, Outcome};
+use outcome::{Attachment, Contested, Origin, Outcome};
 
 /// What [`resolve`] decides from.
 #[derive(Clone, Copy, Debug)]
@@ -147,6 +147,10 @@ impl Contested<oidc::config::Realm, (ObjectKey, RealmId)> for RealmRules<'_> {
         former.filter(|(fleet, _)| self.world.auth_servers.contains_key(fleet))
     }
 
+    fn is_same(&self, compiled: &oidc::config::Realm, former: &oidc::config::Realm) -> bool {
+        compiled == former
+    }
+
     /// Whoever has the keys, for nobody else could be served.
     fn incumbent(&self, (fleet, id): &(ObjectKey, RealmId)) -> Option<ObjectKey> {
         let secret = self.world.secrets.get(&keys::secret_key(fleet, *id));
@@ -246,6 +250,10 @@ impl Contested<oidc::config::Client, (ObjectKey, RealmId, String)> for ClientRul
         former.filter(|(fleet, client)| self.realms.contains(&(fleet, client.realm)))
     }
 
+    fn is_same(&self, compiled: &oidc::config::Client, former: &oidc::config::Client) -> bool {
+        secrets::are_same_apart_from_hashes(compiled, former)
+    }
+
     fn incumbent(&self, (fleet, realm, id): &(ObjectKey, RealmId, String)) -> Option<ObjectKey> {
         let id = ResourceId::Client(*realm, id.as_str().into());
         self.former.holder(fleet, &id)
@@ -277,9 +285,13 @@ fn compile_client(inputs: &Inputs<'_>, key: &ObjectKey, client: &crds::Client, r
     let outcome = realms.get(&realm_key);
     let Some((outcome, compiled)) = outcome
         .and_then(|o| Some((o, o.served.as_ref()?)))
-        .filter(|(o, _)| !o.is_former)
+        .filter(|(o, _)| o.origin.is_current())
     else {
-        let message = format!("Realm {realm_key} is not accepted: see its status");
+        let why = match outcome.map(|outcome| outcome.origin) {
+            Some(Origin::Withheld) => "is frozen with an edit that waits",
+            Some(Origin::Spec | Origin::Former | Origin::Frozen) | None => "is not accepted",
+        };
+        let message = format!("Realm {realm_key} {why}: see its status");
         let problem = Problem::unusable("spec.realmRef", message);
         return ClientOutcome::of(vec![problem], Context::default());
     };
@@ -306,7 +318,7 @@ fn compile_client(inputs: &Inputs<'_>, key: &ObjectKey, client: &crds::Client, r
             ClientOutcome {
                 fleet: outcome.fleet.clone(),
                 served: Some(compiled.client),
-                is_former: false,
+                origin: Origin::Spec,
                 problems: compiled.problems,
                 more: context,
             }

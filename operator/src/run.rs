@@ -77,11 +77,11 @@ pub async fn run(settings: Settings) -> Result<(), RunError> {
     let config = listen(settings.listen_config, "configuration").await?;
     let cache = Arc::new(Cache::new(&settings.namespaces, &settings.namespace, admission));
     let watches = watch_all(&client, &settings.namespaces, &settings.namespace, &cache);
-    let metrics = Metrics::new();
     let tokens = TokenVerifier::new(AUDIENCE, TokenIssuer::default());
     let issuer = tokio::spawn(delivery::issuer::follow(client.clone(), tokens.clone()));
     let delivery = Delivery::new(&settings.namespace, limits(), tokens);
     let publisher = delivery.publisher().clone();
+    let metrics = Metrics::new(publisher.counters());
     let (leading_sender, leading) = watch::channel(false);
     let probes = Probes {
         cache: Arc::clone(&cache),

@@ -7,16 +7,18 @@ mod class;
 pub mod cluster;
 mod document;
 pub mod folder;
+mod secret;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
 use crds::manifests::Kind;
-use oidc::{Secret, Timestamp};
+use oidc::Timestamp;
 use serde_json::Value;
 
 pub use document::Lines;
+pub use secret::{SecretMetadata, SecretObject};
 
 /// Namespace and name of an object.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -95,26 +97,15 @@ impl World {
     }
 }
 
-/// A Kubernetes Secret.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct SecretObject {
-    /// `type`.
-    pub kind: String,
-    /// `metadata.labels`.
-    pub labels: BTreeMap<String, String>,
-    /// `metadata.annotations`.
-    pub annotations: BTreeMap<String, String>,
-    /// `data`, decoded.
-    pub data: BTreeMap<String, Secret<Vec<u8>>>,
-}
-
 /// What only a cluster adds to the picture. Absent in a folder of YAML files.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Cluster {
     /// Objects with our label that exist, as the API server shows them, without `metadata.managedFields`. Secrets are
-    /// among them by metadata only; their content is in [`World::secrets`], of the same observation: what is written
-    /// with the `resourceVersion` from here replaces the content there.
+    /// in [`Cluster::secrets`].
     pub children: BTreeMap<ChildId, Arc<Value>>,
+    /// Secrets with our label that exist. Their content is in [`World::secrets`], of the same observation: what is
+    /// written with the `resourceVersion` from here replaces the content there.
+    pub secrets: BTreeMap<ObjectKey, Arc<SecretMetadata>>,
     /// UID and version of the Secrets that custom resources name and that are not ours: they change when the content does.
     pub named_versions: BTreeMap<ObjectKey, String>,
     /// Names that desired children need and that objects without our label hold.
@@ -143,13 +134,23 @@ impl Cluster {
         if let Some(version) = self.named_versions.get(key) {
             return Some(version.clone());
         }
-        let id = ChildId {
-            kind: ChildKind::Secret,
-            key: key.clone(),
-        };
-        let metadata = self.children.get(&id)?.get("metadata")?;
-        let part = |name: &str| metadata.get(name).and_then(Value::as_str).unwrap_or_default();
-        Some(format!("{}/{}", part("uid"), part("resourceVersion")))
+        let metadata = self.secrets.get(key)?;
+        Some(format!("{}/{}", metadata.uid(), metadata.version()))
+    }
+
+    /// The `resourceVersion` of an object with our label, in which the watch shows it.
+    pub(crate) fn version(&self, id: &ChildId) -> Option<&str> {
+        if id.kind == ChildKind::Secret {
+            return self.secrets.get(&id.key).map(|metadata| metadata.version());
+        }
+        let version = self.children.get(id)?.pointer("/metadata/resourceVersion");
+        version.and_then(Value::as_str)
+    }
+
+    /// Whether the watch shows an object with our label of this UID.
+    pub(crate) fn shows(&self, uid: &str) -> bool {
+        let is_it = |live: &Arc<Value>| live.pointer("/metadata/uid").and_then(Value::as_str) == Some(uid);
+        self.secrets.values().any(|metadata| metadata.uid() == uid) || self.children.values().any(is_it)
     }
 }
 

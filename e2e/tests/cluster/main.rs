@@ -17,6 +17,7 @@ mod delivery;
 mod faults;
 mod fleet;
 mod login;
+mod numbers;
 mod oracles;
 mod order;
 mod path;
@@ -66,6 +67,8 @@ const SCENARIOS: &[Scenario] = scenarios![
     status::whoever_waits_is_told_the_truth_in_every_state,
     status::an_event_tells_of_each_transition_once,
     delivery::an_edit_is_live_on_every_replica_and_reported_in_less_than_a_second,
+    numbers::twenty_edits_of_a_client_are_timed_until_they_are_live_and_reported,
+    numbers::an_operator_that_died_streams_again_soon,
     delivery::a_realm_added_to_a_running_fleet_restarts_nothing,
     delivery::a_scale_up_changes_the_counts_of_the_fleet_and_no_other_status,
     delivery::a_rotated_client_secret_loses_no_login,

@@ -31,6 +31,20 @@ pub(crate) async fn whoever_waits_is_told_the_truth_in_every_state(stage: &mut S
     ];
     stage.cluster.kubectl(&wait).await?;
 
+    // Nobody waits for what is frozen, unless something about it waits.
+    let pause = |value: Value| json!({"metadata": {"annotations": {"auth.nauthera.io/paused": value}}});
+    stage.merge(&fresh, &pause(json!("true"))).await?;
+    has(stage, &fresh, "Paused").await?;
+    expect(stage, &fresh, Status::Current, "it is frozen as its spec says").await?;
+    stage
+        .merge(&fresh, &json!({"spec": {"displayName": "Edited while frozen"}}))
+        .await?;
+    has(stage, &fresh, "Stalled").await?;
+    expect(stage, &fresh, Status::Failed, "an edit waits for the end of the pause").await?;
+    stage.merge(&fresh, &pause(Value::Null)).await?;
+    stage.ready(&fresh, READY).await?;
+    expect(stage, &fresh, Status::Current, "the edit is live").await?;
+
     // Its realm may still be applied.
     let early = fleet.path("clients", "early");
     let object = fleet.client("early", json!({"realmRef": {"name": "not-there-yet"}}));
@@ -55,7 +69,10 @@ pub(crate) async fn whoever_waits_is_told_the_truth_in_every_state(stage: &mut S
     expect(stage, &fresh, Status::Terminating, "it is being deleted").await?;
     stage.merge(&fresh, &json!({"metadata": {"finalizers": null}})).await?;
     scenario("kstatus in every state")
-        .observed("unseen and waiting: InProgress; live: Current; not admitted: Failed; deleted: Terminating")
+        .observed(
+            "unseen and waiting: InProgress; live, and frozen so: Current; not admitted, and edited while frozen: Failed; \
+             deleted: Terminating",
+        )
         .nothing_to_recover()
 }
 

@@ -6,10 +6,9 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context as _, Result, bail, ensure};
-use e2e::parts::checkout;
-use serde_json::{Value, json};
-use tempfile::TempDir;
+use anyhow::{Result, bail, ensure};
+use e2e::image::Image;
+use serde_json::json;
 
 /// What a node has to keep of one image, unpacked.
 const MAX_BYTES: u64 = 40_000_000;
@@ -34,19 +33,12 @@ const CONTENT: &str = "\
 -rwxr-xr-x lib/TRIPLET/libssl.so.3
 -rwxr-xr-x usr/bin/PROGRAM";
 
-/// An image, unpacked.
-struct Image {
-    config: Value,
-    root: TempDir,
-}
-
 #[test]
 fn the_images_hold_the_program_and_its_libraries_and_nothing_else() {
     for (name, program, _) in IMAGES {
         let image = Image::open(name).unwrap();
         let triplet = format!("{}-linux-gnu", std::env::consts::ARCH);
-        let mut found: Vec<String> = image
-            .files()
+        let mut found: Vec<String> = files(&image)
             .unwrap()
             .iter()
             .map(|line| line.replace(&triplet, "TRIPLET").replace(program, "PROGRAM"))
@@ -60,7 +52,7 @@ fn the_images_hold_the_program_and_its_libraries_and_nothing_else() {
 #[test]
 fn the_images_stay_below_forty_megabytes() {
     for (name, ..) in IMAGES {
-        let bytes = Image::open(name).unwrap().bytes().unwrap();
+        let bytes = bytes(&Image::open(name).unwrap()).unwrap();
         assert!(
             bytes <= MAX_BYTES,
             "{name}: {bytes} bytes of files (was it packed with the profile debug?)"
@@ -83,7 +75,7 @@ fn the_images_run_as_a_user_without_rights_and_have_no_shell() {
         config.as_object_mut().unwrap().remove("Labels");
         assert_eq!(config, expected, "{name}");
         assert_eq!(image.config["history"][0]["created"], "1970-01-01T00:00:00Z", "{name}");
-        let users = std::fs::read_to_string(image.root.path().join("etc/passwd")).unwrap();
+        let users = std::fs::read_to_string(image.root().join("etc/passwd")).unwrap();
         assert_eq!(users, "nauthera:x:65532:65532:nauthera:/:/usr/bin/false\n", "{name}");
     }
 }
@@ -92,7 +84,7 @@ fn the_images_run_as_a_user_without_rights_and_have_no_shell() {
 fn the_programs_start_from_nothing_but_their_image() {
     for (name, program, _) in IMAGES {
         let image = Image::open(name).unwrap();
-        let output = image.run(&format!("/usr/bin/{program}"), "--version").unwrap();
+        let output = run(&image, &format!("/usr/bin/{program}"), "--version").unwrap();
         assert!(output.starts_with(program), "{name}: {output}");
     }
 }
@@ -105,93 +97,52 @@ fn without_loader(line: &str) -> String {
     }
 }
 
-impl Image {
-    /// Unpacks the archive of this image, as a container engine would.
-    fn open(name: &str) -> Result<Self> {
-        let archive = checkout().join(format!("target/images/nauthera-{name}.tar"));
-        ensure!(archive.is_file(), "{} is missing: run `make images`", archive.display());
-        let layout = tempfile::tempdir()?;
-        let root = tempfile::tempdir()?;
-        untar(&archive, layout.path(), "")?;
-        let index = read(&layout.path().join("index.json"))?;
-        let manifest = read(&blob(layout.path(), &index, "/manifests/0")?)?;
-        ensure!(manifest.pointer("/layers/1").is_none(), "{name} has several layers");
-        untar(&blob(layout.path(), &manifest, "/layers/0")?, root.path(), "z")?;
-        let config = read(&blob(layout.path(), &manifest, "/config")?)?;
-        Ok(Self { config, root })
-    }
-
-    /// `MODE PATH` of everything but folders, sorted by path.
-    fn files(&self) -> Result<Vec<String>> {
-        let mut paths = walk(self.root.path())?;
-        paths.sort();
-        paths
-            .iter()
-            .map(|path| {
-                let inside = path.strip_prefix(self.root.path())?;
-                Ok(format!("{} {}", mode(path)?, inside.display()))
-            })
-            .collect()
-    }
-
-    fn bytes(&self) -> Result<u64> {
-        let files = walk(self.root.path())?;
-        files
-            .iter()
-            .map(|path| Ok(std::fs::symlink_metadata(path)?.len()))
-            .sum()
-    }
-
-    /// Runs a program with this image as the whole file system, as the image's own user.
-    fn run(&self, program: &str, argument: &str) -> Result<String> {
-        // As root for chroot itself; anybody else gets that right in a user namespace.
-        let mut command = if rustix::process::geteuid().is_root() {
-            let mut command = Command::new("chroot");
-            command.arg("--userspec=65532:65532");
-            command
-        } else {
-            let mut command = Command::new("unshare");
-            command.args(["--map-root-user", "chroot"]);
-            command
-        };
-        std::fs::set_permissions(self.root.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
-        let output = command
-            .arg(self.root.path())
-            .args([program, argument])
-            .env_clear()
-            .env("PATH", "/usr/sbin:/usr/bin")
-            .output()?;
-        ensure!(
-            output.status.success(),
-            "{program}: {}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-        Ok(String::from_utf8(output.stdout)?)
-    }
+/// `MODE PATH` of everything but folders, sorted by path.
+fn files(image: &Image) -> Result<Vec<String>> {
+    let mut paths = walk(image.root())?;
+    paths.sort();
+    paths
+        .iter()
+        .map(|path| {
+            let inside = path.strip_prefix(image.root())?;
+            Ok(format!("{} {}", mode(path)?, inside.display()))
+        })
+        .collect()
 }
 
-fn untar(archive: &Path, folder: &Path, compression: &str) -> Result<()> {
-    let status = Command::new("tar")
-        .arg(format!("-x{compression}f"))
-        .arg(archive)
-        .arg("-C")
-        .arg(folder)
-        .status()?;
-    ensure!(status.success(), "tar cannot read {}", archive.display());
-    Ok(())
+fn bytes(image: &Image) -> Result<u64> {
+    let files = walk(image.root())?;
+    files
+        .iter()
+        .map(|path| Ok(std::fs::symlink_metadata(path)?.len()))
+        .sum()
 }
 
-/// The file that a descriptor of this document names.
-fn blob(layout: &Path, document: &Value, descriptor: &str) -> Result<PathBuf> {
-    let digest = document
-        .pointer(&format!("{descriptor}/digest"))
-        .and_then(Value::as_str);
-    let digest = digest.with_context(|| format!("no digest in {descriptor}"))?;
-    Ok(layout.join("blobs").join(digest.replace(':', "/")))
-}
-
-fn read(file: &Path) -> Result<Value> {
-    Ok(serde_json::from_slice(&std::fs::read(file)?)?)
+/// Runs a program with this image as the whole file system, as the image's own user.
+fn run(image: &Image, program: &str, argument: &str) -> Result<String> {
+    // As root for chroot itself; anybody else gets that right in a user namespace.
+    let mut command = if rustix::process::geteuid().is_root() {
+        let mut command = Command::new("chroot");
+        command.arg("--userspec=65532:65532");
+        command
+    } else {
+        let mut command = Command::new("unshare");
+        command.args(["--map-root-user", "chroot"]);
+        command
+    };
+    std::fs::set_permissions(image.root(), std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
+    let output = command
+        .arg(image.root())
+        .args([program, argument])
+        .env_clear()
+        .env("PATH", "/usr/sbin:/usr/bin")
+        .output()?;
+    ensure!(
+        output.status.success(),
+        "{program}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Ok(String::from_utf8(output.stdout)?)
 }
 
 fn walk(folder: &Path) -> Result<Vec<PathBuf>> {

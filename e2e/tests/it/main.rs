@@ -10,6 +10,7 @@ mod docs;
 mod generated;
 mod images;
 mod layering;
+mod numbers;
 mod operator_run;
 mod pages;
 mod samples;

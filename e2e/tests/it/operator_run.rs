@@ -4,7 +4,7 @@
 mod definitions;
 mod orders;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -21,10 +21,10 @@ use tempfile::TempDir;
 const NAMESPACE: &str = "nauthera-system";
 
 /// For what takes a moment on a loaded machine.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A control plane with the definitions and the rights of the operator.
-async fn prepared() -> Result<Cluster> {
+pub(crate) async fn prepared() -> Result<Cluster> {
     let cluster = Cluster::start(Mode::ControlPlane).await?;
     for file in ["authservers", "realms", "clients"] {
         let manifest = checkout().join(format!("crds/manifests/auth.nauthera.io_{file}.yaml"));
@@ -49,20 +49,25 @@ fn rights() -> Result<String> {
 }
 
 /// A running operator.
-struct Operator {
-    process: Process,
+pub(crate) struct Operator {
+    pub(crate) process: Process,
     http: u16,
     _folder: TempDir,
 }
 
 impl Operator {
     async fn start(cluster: &Cluster, name: &str) -> Result<Self> {
+        Self::start_program(cluster, name, &product("nauthera-operator")?).await
+    }
+
+    /// Starts another build of it.
+    pub(crate) async fn start_program(cluster: &Cluster, name: &str, program: &Path) -> Result<Self> {
         let kubeconfig = cluster
             .kubeconfig_of_service_account(NAMESPACE, "nauthera-operator")
             .await?;
         let folder = tempfile::tempdir()?;
         let http = free_port()?;
-        let mut command = Command::new(product("nauthera-operator")?);
+        let mut command = Command::new(program);
         command
             .arg("run")
             .args(["--listen-config", "127.0.0.1:0"])
@@ -78,7 +83,7 @@ impl Operator {
         })
     }
 
-    async fn get(&self, path: &str) -> Result<(u16, String)> {
+    pub(crate) async fn get(&self, path: &str) -> Result<(u16, String)> {
         let answer = http_client()?
             .get(format!("http://127.0.0.1:{}{path}", self.http))
             .send()
@@ -86,7 +91,7 @@ impl Operator {
         Ok((answer.status().as_u16(), answer.text().await?))
     }
 
-    async fn until_ready(&mut self) -> Result<()> {
+    pub(crate) async fn until_ready(&mut self) -> Result<()> {
         let deadline = Instant::now() + PATIENCE;
         loop {
             self.process.expect_running()?;
@@ -100,7 +105,7 @@ impl Operator {
     }
 }
 
-fn samples() -> PathBuf {
+pub(crate) fn samples() -> PathBuf {
     checkout().join("config/samples")
 }
 
@@ -183,6 +188,12 @@ async fn custom_resources_become_children_secrets_and_status_under_the_rights_of
     ] {
         cluster.json(&["get", child]).await.unwrap();
     }
+    // Deleted by hand it comes back, also one with nothing generated in it.
+    let spa = ["get", "secret/spa-oidc"];
+    let former = cluster.json(&spa).await.unwrap();
+    cluster.kubectl(&["delete", "secret/spa-oidc"]).await.unwrap();
+    let is_new = |found: &Value| (found["metadata"]["uid"] != former["metadata"]["uid"]).then_some(());
+    cluster.until(&spa, PATIENCE, is_new).await.unwrap();
     let (_, metrics) = operator.get("/metrics").await.unwrap();
     assert!(metrics.contains("nauthera_operator_leading 1"), "{metrics}");
     assert!(

@@ -93,6 +93,14 @@ pub struct Applied {
 }
 
 impl Applied {
+    /// Adds what came of one child.
+    pub(super) fn take(&mut self, id: &ChildId, made: Result<Option<Change>, Failure>) {
+        match made {
+            Ok(change) => self.changes.extend(change),
+            Err(failure) => self.fail(id, failure),
+        }
+    }
+
     fn fail(&mut self, id: &ChildId, failure: Failure) {
         let retry = match &failure {
             Failure::Unavailable(_) | Failure::Terminating => Duration::from_secs(1),
@@ -110,26 +118,24 @@ impl Applier {
     /// Makes the children as desired and deletes the owner's others, except Secrets and volume claims: they hold what
     /// cannot be made again. Fails only when this process may not write; everything else is told child by child.
     pub async fn children(&self, children: &Children, cluster: &Cluster) -> Result<Applied, Fenced> {
-        self.memory().keep_deleted(|uid| {
-            let is_it = |live: &Arc<Value>| text(live, &["metadata", "uid"]) == Some(uid);
-            cluster.children.values().any(is_it)
-        });
+        self.memory().settle(cluster);
+        self.memory().keep_deleted(|uid| cluster.shows(uid));
         let mut applied = Applied::default();
         for desired in &children.desired {
-            match self.child(desired, &children.owner, cluster).await {
-                Ok(Ok(change)) => applied.changes.extend(change),
-                Ok(Err(failure)) => applied.fail(&desired.id, failure),
-                Err(fenced) => return Err(fenced),
-            }
+            let live = cluster.children.get(&desired.id);
+            let made = self.child(desired, &children.owner, live, cluster).await?;
+            applied.take(&desired.id, made);
         }
         self.prune(children, cluster, &mut applied).await?;
         Ok(applied)
     }
 
-    async fn child(
+    /// Makes one child as desired; `live` is what the watch shows of it. What was changed, or why it could not be made.
+    pub(super) async fn child(
         &self,
         desired: &Desired,
         owner: &Owner,
+        live: Option<&Arc<Value>>,
         cluster: &Cluster,
     ) -> Result<Result<Option<Change>, Failure>, Fenced> {
         match cluster.unreadable.get(desired.id.kind.as_str()) {
@@ -140,7 +146,7 @@ impl Applier {
             }
             None => {}
         }
-        match self.try_child(desired, owner, cluster).await {
+        match self.try_child(desired, owner, live).await {
             Ok(change) => Ok(Ok(change)),
             Err(Trouble::Known(failure)) => Ok(Err(failure)),
             Err(Trouble::Call(ApplyError::Fenced(fenced))) => Err(fenced),
@@ -151,9 +157,14 @@ impl Applier {
         }
     }
 
-    async fn try_child(&self, desired: &Desired, owner: &Owner, cluster: &Cluster) -> Result<Option<Change>, Trouble> {
+    async fn try_child(
+        &self,
+        desired: &Desired,
+        owner: &Owner,
+        live: Option<&Arc<Value>>,
+    ) -> Result<Option<Change>, Trouble> {
         let id = &desired.id;
-        let known = self.memory().newest(id, cluster.children.get(id));
+        let known = self.memory().newest(id, live);
         let live = match known {
             Some(live) => Some(live),
             // Not among ours: nobody may hold the name.
@@ -213,6 +224,24 @@ impl Applier {
         }
         Ok(())
     }
+}
+
+/// The first child that has yet to be made, changed or removed for what is desired now. What only somebody's hand changed
+/// is not meant.
+pub(crate) fn unmade(children: &Children, cluster: &Cluster) -> Option<ChildId> {
+    let is_unmade = |desired: &&Desired| {
+        let is_readable = !cluster.unreadable.contains_key(desired.id.kind.as_str());
+        let live = cluster.children.get(&desired.id);
+        is_readable
+            && desired.manager == MANAGER
+            && match decide(desired, live.map(AsRef::as_ref), &children.owner) {
+                Step::Create | Step::Apply(Why::Changed | Why::Adopted) => true,
+                Step::Leave | Step::Wait | Step::Foreign(_) | Step::Apply(Why::Edited(_)) => false,
+            }
+    };
+    let unmade = children.desired.iter().find(is_unmade).map(|desired| &desired.id);
+    let unmade = unmade.or_else(|| superfluous(children, cluster).map(|(id, _)| id).next());
+    unmade.cloned()
 }
 
 /// The owner's children that are not wanted any more. Of a kind that cannot be read nothing is concluded.

@@ -11,10 +11,10 @@ use serde_json::{Value, json};
 
 use super::{Applied, Applier, ApplyError, Fenced};
 
-use crate::build::{self, Children, set};
+use crate::build::{self, set};
 use crate::resolve::Resolution;
 use crate::world::folder::secret_manifest;
-use crate::world::{ChildId, ChildKind, Cluster, ObjectKey, SecretObject, World};
+use crate::world::{ChildId, ChildKind, ObjectKey, SecretObject, World};
 
 impl Applier {
     /// Creates a Secret that only the operator reads, or replaces the version of it that the world shows. Answers with
@@ -28,18 +28,17 @@ impl Applier {
     ) -> Result<Value, ApplyError> {
         let id = secret_id(key);
         let manifest = secret_manifest(key, secret);
-        match live(world, &id) {
+        match live(world, key) {
             None => self.create(ChildKind::Secret, &key.namespace, &manifest).await,
-            Some(live) => self.replace(&id, &replacement(live, &manifest)).await,
+            Some(live) => self.replace(&id, &replacement(&live, &manifest)).await,
         }
     }
 
     /// Deletes a Secret that only the operator read.
     pub async fn drop_secret(&self, world: &World, key: &ObjectKey) -> Result<(), ApplyError> {
-        let id = secret_id(key);
-        let uid = live(world, &id).and_then(|live| live.pointer("/metadata/uid")?.as_str());
-        match uid {
-            Some(uid) => self.delete(&id, uid).await,
+        let cluster = world.cluster.as_ref();
+        match cluster.and_then(|cluster| cluster.secrets.get(key)) {
+            Some(live) => self.delete(&secret_id(key), live.uid()).await,
             None => Ok(()),
         }
     }
@@ -55,41 +54,22 @@ impl Applier {
         let Some(cluster) = &world.cluster else {
             return Ok(applied);
         };
-        let mut shown: Option<Cluster> = None;
+        self.memory().settle(cluster);
         for (key, credentials) in &resolution.credentials {
             let Some(client) = world.clients.get(&credentials.client) else {
                 continue;
             };
             let (owner, desired) = build::client::child(&credentials.client, client, key, &credentials.secret);
             let id = &desired.id;
-            let content = world.secrets.get(key).map(|content| secret_manifest(key, content));
-            let full = cluster.children.get(id).zip(content).map(|(live, content)| {
-                let mut full = Value::clone(live);
-                set(&mut full, &["data"], content.get("data").cloned().unwrap_or_default());
-                set(&mut full, &["type"], content.get("type").cloned().unwrap_or_default());
-                full
-            });
-            if full
-                .as_ref()
-                .is_some_and(|full| super::differ::differs(&desired.object, full).is_empty())
-            {
+            let live = live(world, key);
+            let is_right = |live: &Value| super::differ::differs(&desired.object, live).is_empty();
+            if live.as_ref().is_some_and(is_right) {
                 continue;
             }
-            // With their content, which is kept apart from the metadata of Secrets.
-            let shown = shown.get_or_insert_with(|| cluster.clone());
-            shown.children.extend(full.map(|full| (id.clone(), Arc::new(full))));
-            let children = Children {
-                owner,
-                desired: vec![desired],
-                kept: cluster
-                    .children
-                    .keys()
-                    .filter(|id| id.key.namespace == key.namespace)
-                    .cloned()
-                    .collect(),
-                again_after: None,
-            };
-            let done = self.children(&children, shown).await?;
+            let live = live.map(Arc::new);
+            let made = self.child(&desired, &owner, live.as_ref(), cluster).await?;
+            let mut done = Applied::default();
+            done.take(id, made);
             applied.insert(credentials.client.clone(), done);
         }
         Ok(applied)
@@ -103,8 +83,14 @@ fn secret_id(key: &ObjectKey) -> ChildId {
     }
 }
 
-fn live<'w>(world: &'w World, id: &ChildId) -> Option<&'w Value> {
-    world.cluster.as_ref()?.children.get(id).map(AsRef::as_ref)
+/// A Secret with our label as the API server shows it.
+fn live(world: &World, key: &ObjectKey) -> Option<Value> {
+    let metadata = world.cluster.as_ref()?.secrets.get(key)?;
+    let mut object = secret_manifest(key, world.secrets.get(key)?);
+    for (name, value) in metadata.fields() {
+        set(&mut object, &["metadata", &name], value);
+    }
+    Some(object)
 }
 
 /// The live Secret with our content. What others have put on it stays.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::build::text;
-use crate::world::ChildId;
+use crate::world::{ChildId, Cluster};
 
 /// Pause after the second time that an edit was put back; it doubles from there.
 const FIRST_PAUSE: Duration = Duration::from_secs(10);
@@ -54,6 +54,15 @@ impl Memory {
             let fields = differing.into_iter().collect();
             self.settled.insert(id.clone(), (sent.clone(), fields));
         }
+    }
+
+    /// Forgets the answers that the watches have caught up with, so that an object which then goes is known to be gone.
+    pub(super) fn settle(&mut self, cluster: &Cluster) {
+        let is_ahead = |id: &ChildId, written: &Value| {
+            let watched = cluster.version(id);
+            watched.is_none_or(|watched| is_of_later_revision(written, Some(watched)))
+        };
+        self.written.retain(|id, written| is_ahead(id, written));
     }
 
     /// What was written to the child is not there any more.
@@ -114,8 +123,16 @@ fn uid(object: &Value) -> Option<&str> {
 
 /// Whether `one` is of a later revision. Revisions of one object are numbers that grow.
 fn is_newer(one: &Value, other: &Value) -> bool {
-    let revision = |object| text(object, &["metadata", "resourceVersion"])?.parse::<u64>().ok();
-    matches!((revision(one), revision(other)), (Some(one), Some(other)) if one > other)
+    is_of_later_revision(one, version(other))
+}
+
+fn is_of_later_revision(object: &Value, other: Option<&str>) -> bool {
+    let revision = |version: Option<&str>| version?.parse::<u64>().ok();
+    matches!((revision(version(object)), revision(other)), (Some(one), Some(other)) if one > other)
+}
+
+fn version(object: &Value) -> Option<&str> {
+    text(object, &["metadata", "resourceVersion"])
 }
 
 #[cfg(test)]
@@ -142,6 +159,21 @@ mod tests {
         assert_eq!(memory.newest(&id(), None), None);
         memory.deleted(&id(), "u");
         assert_eq!(memory.newest(&id(), Some(&object(10))), None);
+    }
+
+    #[test]
+    fn an_object_that_goes_after_the_watch_has_shown_it_is_gone() {
+        let mut memory = Memory::default();
+        memory.wrote(&id(), &json!({}), (*object(9)).clone(), vec![]);
+        for (shown, newest) in [(None, Some(object(9))), (Some(8), Some(object(9))), (Some(9), None)] {
+            let shown = shown.map(|revision| (id(), object(revision)));
+            let cluster = Cluster {
+                children: shown.into_iter().collect(),
+                ..Cluster::default()
+            };
+            memory.settle(&cluster);
+            assert_eq!(memory.newest(&id(), None), newest);
+        }
     }
 
     #[test]

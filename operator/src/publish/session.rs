@@ -88,12 +88,21 @@ struct Greeted {
     bearer: Bearer,
     ack: PodAck,
     base: Base,
-    /// The artefact that was sent and not answered yet, and until when it must be.
-    outstanding: Option<(Arc<Artefact>, Instant)>,
+    outstanding: Option<Outstanding>,
     /// The artefact that was refused whole: it is not sent again.
     refused: Option<Arc<Artefact>>,
     /// Whether the server heard of a head on this stream.
     is_confirmed: bool,
+}
+
+/// An update that was not answered yet.
+struct Outstanding {
+    target: Arc<Artefact>,
+    sent: Instant,
+    /// Until when it must be answered.
+    due: Instant,
+    /// Whether the server has it already and was only told so.
+    is_known: bool,
 }
 
 impl Session {
@@ -195,7 +204,7 @@ impl Session {
         let mut leaves_at = None;
         self.feed.mark_changed();
         loop {
-            let answer_due = greeted.outstanding.as_ref().map(|(_, until)| *until);
+            let answer_due = greeted.outstanding.as_ref().map(|update| update.due);
             let step = tokio::select! {
                 () = self.peer.cut.cancelled() => return End::Closed,
                 () = self.removed.cancelled() => {
@@ -254,12 +263,18 @@ impl Session {
         } else {
             delta::messages(&greeted.base, &target)
         };
+        let sent = Instant::now();
         Shared::count(&self.shared.counters.updates, 1);
         Shared::count(&self.shared.counters.update_bytes, delta::resource_bytes(&messages));
         for message in messages {
             self.send(message).await?;
         }
-        greeted.outstanding = Some((target, Instant::now() + self.shared.limits.patience));
+        greeted.outstanding = Some(Outstanding {
+            target,
+            sent,
+            due: Instant::now() + self.shared.limits.patience,
+            is_known: is_served,
+        });
         Ok(())
     }
 
@@ -275,19 +290,23 @@ impl Session {
                 Ok(())
             }
             Some(from_server::Kind::Result(result)) => {
-                let Some((sent, _)) = greeted.outstanding.take() else {
+                let Some(update) = greeted.outstanding.take() else {
                     return Err(End::Refused(Status::failed_precondition("result without an update")));
                 };
                 let answer = answer(result.head, &result.content, &result.rejected).map_err(|Malformed| malformed())?;
                 if let Some(refusal) = result.refused {
                     greeted.ack.refused = Some((short(&refusal.code), short(&refusal.message)));
-                    greeted.refused = Some(sent);
+                    greeted.refused = Some(update.target);
                 } else {
                     let rejected = answer.as_ref().map_or(0, |answer| answer.rejected.len());
                     Shared::count(&self.shared.counters.rejections, rejected as u64);
                     greeted.ack.refused = None;
                     greeted.ack.source = Source::Stream;
-                    greeted.base = Base::Acknowledged(sent);
+                    greeted.base = Base::Acknowledged(update.target);
+                    if !update.is_known {
+                        let seconds = update.sent.elapsed().as_secs_f64();
+                        self.shared.counters.push_seconds.observe(seconds);
+                    }
                 }
                 greeted.ack.answer = answer;
                 self.report(greeted);

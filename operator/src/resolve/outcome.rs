@@ -21,10 +21,32 @@ pub(super) struct Outcome<S, M> {
     pub(super) fleet: Option<ObjectKey>,
     /// What is served: compiled from its spec, or its former version.
     pub(super) served: Option<S>,
-    /// Whether `served` is the former version, because the spec cannot be used or is frozen.
-    pub(super) is_former: bool,
+    pub(super) origin: Origin,
     pub(super) problems: Vec<Problem>,
     pub(super) more: M,
+}
+
+/// Where what is served comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// Compiled from the spec.
+    Spec,
+    /// The former version: the spec cannot be used.
+    Former,
+    /// The former version, because the object is frozen; its spec says the same.
+    Frozen,
+    /// The former version, because the object is frozen; its spec says something else by now.
+    Withheld,
+}
+
+impl Origin {
+    /// Whether it is as the spec says.
+    pub(super) fn is_current(self) -> bool {
+        match self {
+            Self::Spec | Self::Frozen => true,
+            Self::Former | Self::Withheld => false,
+        }
+    }
 }
 
 impl<S, M: Default> Default for Outcome<S, M> {
@@ -39,7 +61,7 @@ impl<S, M> Outcome<S, M> {
         Self {
             fleet: None,
             served: None,
-            is_former: false,
+            origin: Origin::Spec,
             problems,
             more,
         }
@@ -104,6 +126,8 @@ pub(super) trait Contested<S, N> {
     fn name(&self, fleet: &ObjectKey, served: &S) -> N;
     /// The version that is served now, with its fleet, when that may go on.
     fn former(&self, key: &ObjectKey) -> Option<(ObjectKey, S)>;
+    /// Whether a former version is what the spec says now, apart from secrets that come and go by themselves.
+    fn is_same(&self, compiled: &S, former: &S) -> bool;
     /// Who is served under a name now.
     fn incumbent(&self, name: &N) -> Option<ObjectKey>;
     /// What is said to an object whose name another one has.
@@ -125,10 +149,20 @@ pub(super) fn settle<'w, S, M: Default, N: Ord + Clone>(
     let mut claims = Vec::new();
     for (key, outcome) in &mut *outcomes {
         let metadata = metadata(key);
-        if (outcome.served.is_none() && keeps_former(&outcome.problems)) || metadata.is_some_and(is_paused) {
-            outcome.served = None;
-            outcome.is_former = true;
-            if let Some((fleet, served)) = rules.former(key) {
+        let is_paused = metadata.is_some_and(is_paused);
+        if (outcome.served.is_none() && keeps_former(&outcome.problems)) || is_paused {
+            let compiled = outcome.fleet.take().zip(outcome.served.take());
+            let former = rules.former(key);
+            outcome.origin = match (&compiled, &former) {
+                (None, _) => Origin::Former,
+                (Some((fleet, compiled)), Some((other, former)))
+                    if fleet == other && rules.is_same(compiled, former) =>
+                {
+                    Origin::Frozen
+                }
+                (Some(_), _) => Origin::Withheld,
+            };
+            if let Some((fleet, served)) = former {
                 held.insert(rules.name(&fleet, &served), key.clone());
                 outcome.fleet = Some(fleet);
                 outcome.served = Some(served);

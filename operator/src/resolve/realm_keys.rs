@@ -11,6 +11,7 @@ use oidc::id::RealmId;
 use snapshot::{Acknowledgements, ResourceId};
 
 use super::former::Former;
+use super::outcome::Origin;
 use super::{Inputs, MissingKeys, Problem, Realms, Resolution, keys};
 use crate::world::{ObjectKey, SecretObject};
 
@@ -26,7 +27,7 @@ pub(super) fn decide(inputs: &Inputs<'_>, realms: &mut Realms, former_of: &Forme
             Some(Resource::Keys(keys)) => Some(keys),
             _ => None,
         });
-        let Some(realm) = inputs.world.realms.get(key).filter(|_| !outcome.is_former) else {
+        let Some(realm) = inputs.world.realms.get(key).filter(|_| outcome.origin == Origin::Spec) else {
             outcome.more = former;
             continue;
         };

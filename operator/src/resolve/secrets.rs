@@ -10,6 +10,7 @@ use oidc::id::RealmId;
 use snapshot::{Acknowledgements, Head, ResourceId};
 
 use super::former::Former;
+use super::outcome::Origin;
 use super::rotation::{Decision, Facts, Ledger};
 use super::{Clients, Inputs, Problem, Resolution, is_paused};
 use crate::build::client as build;
@@ -137,7 +138,7 @@ pub(super) fn write(inputs: &Inputs<'_>, outcomes: &mut Clients, former: &Former
         if let Some((secrets, decision)) = decided {
             keep_ledger(inputs, secrets, key, decision, resolution);
             // What secrets are valid is not a matter of the spec: a former version follows too.
-            if let (Some(served), true) = (&mut outcome.served, outcome.is_former) {
+            if let (Some(served), Origin::Former) = (&mut outcome.served, outcome.origin) {
                 replace_hashes(served, decision.accepted());
             }
         }
@@ -186,6 +187,19 @@ fn keep_ledger(
         let object = build::ledger(fleet, client, &decision.ledger);
         resolution.ledgers.insert(ledger.clone(), object);
     }
+}
+
+/// Whether two versions of a Client say the same but for the secrets that are valid just now.
+pub(super) fn are_same_apart_from_hashes(one: &config::Client, other: &config::Client) -> bool {
+    let bare = |client: &config::Client| {
+        let mut bare = client.clone();
+        match &mut bare.authentication {
+            ClientAuthentication::SecretBasic(hashes) | ClientAuthentication::SecretPost(hashes) => hashes.clear(),
+            ClientAuthentication::PrivateKeyJwt { .. } | ClientAuthentication::None => {}
+        }
+        bare
+    };
+    bare(one) == bare(other)
 }
 
 fn replace_hashes(client: &mut config::Client, accepted: Vec<SecretHash>) {

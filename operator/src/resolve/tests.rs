@@ -15,6 +15,7 @@ use crate::build::placeholder;
 use crate::world::folder::Folder;
 
 mod order;
+mod paused;
 mod rotation;
 mod standing;
 

@@ -16,6 +16,7 @@ use oidc::Timestamp;
 use oidc::config::{self, SignatureAlgorithm};
 use snapshot::{Acknowledgements, ResourceId, Step};
 
+use super::outcome::Origin;
 use super::rotation::Decision;
 use super::shrink;
 use super::{Clients, Inputs, Problem, Realms, defaults, is_paused};
@@ -151,7 +152,7 @@ pub(super) fn verdicts(
             conditions: realm.status.as_ref().map_or(&[], |status| &status.conditions),
             config: realm.status.as_ref().and_then(|status| status.config.as_ref()),
             problems: &outcome.problems,
-            is_former: outcome.is_former,
+            origin: outcome.origin,
             now: inputs.now,
         };
         let (findings, config) = judge(&object, id.as_ref(), delivery(outcome.fleet.as_ref()).as_ref());
@@ -182,7 +183,7 @@ pub(super) fn verdicts(
             conditions: client.status.as_ref().map_or(&[], |status| &status.conditions),
             config: client.status.as_ref().and_then(|status| status.config.as_ref()),
             problems: &outcome.problems,
-            is_former: outcome.is_former,
+            origin: outcome.origin,
             now: inputs.now,
         };
         let (mut findings, config) = judge(&object, id.as_ref(), delivery(outcome.fleet.as_ref()).as_ref());
@@ -273,7 +274,9 @@ fn fleet(inputs: &Inputs<'_>, key: &ObjectKey, server: &crds::AuthServer, delive
     };
     let accepted = Finding::new(ConditionType::Accepted, true, Reason::Accepted, "the spec is valid");
     let count = |number: usize| i32::try_from(number).unwrap_or(i32::MAX);
-    let mut findings = summarize(vec![accepted, programmed]);
+    let mut findings = vec![accepted, programmed];
+    findings.extend(paused(&server.metadata));
+    let mut findings = summarize(findings);
     if let Some(held) = &manifest.shrink {
         let text = shrink::sentence(held);
         findings.push(Finding::new(ConditionType::Degraded, true, Reason::ShrinkHeld, text));
@@ -347,7 +350,7 @@ struct Object<'a> {
     /// What its status says is served of it.
     config: Option<&'a ServedConfiguration>,
     problems: &'a [Problem],
-    is_former: bool,
+    origin: Origin,
     now: Timestamp,
 }
 
@@ -419,13 +422,25 @@ fn judge(
         .iter()
         .find(|finding| finding.status == conditions::ConditionStatus::False);
     let programmed = match (id, delivery, blocking) {
-        (_, _, Some(problem)) if object.is_former || entry.is_none() => {
+        (_, _, Some(problem)) if object.origin == Origin::Former || entry.is_none() => {
             let text = if entry.is_some() {
                 "the former version stays live"
             } else {
                 "not served"
             };
             Finding::new(ConditionType::Programmed, false, problem.reason, text)
+        }
+        _ if object.origin == Origin::Withheld => {
+            let kept = if entry.is_some() {
+                "the former version stays live"
+            } else {
+                "not served"
+            };
+            let text = format!(
+                "what its spec says waits until the annotation {} is removed; {kept}",
+                crds::PAUSED_ANNOTATION
+            );
+            Finding::new(ConditionType::Programmed, false, Reason::PausedByAnnotation, text)
         }
         (Some(id), Some(delivery), _) => {
             let was_live = config.is_some()
@@ -436,34 +451,30 @@ fn judge(
         _ => Finding::new(ConditionType::Programmed, false, Reason::Progressing, "not served yet"),
     };
     findings.push(programmed);
-    if is_paused(object.metadata) {
-        let text = format!(
-            "the annotation {} freezes it; remove it to go on",
-            crds::PAUSED_ANNOTATION
-        );
-        findings.push(Finding::new(
-            ConditionType::Paused,
-            true,
-            Reason::PausedByAnnotation,
-            text,
-        ));
-    }
+    findings.extend(paused(object.metadata));
     (summarize(findings), config)
 }
 
-/// Adds `Ready`, and `Reconciling` or `Stalled`, which follow from the others.
+/// What is said of an object that somebody has frozen.
+fn paused(metadata: &ObjectMeta) -> Option<Finding> {
+    let text = format!("frozen by the annotation {}", crds::PAUSED_ANNOTATION);
+    let finding = || Finding::new(ConditionType::Paused, true, Reason::PausedByAnnotation, text);
+    is_paused(metadata).then(finding)
+}
+
+/// Adds `Ready`, and `Reconciling` or `Stalled`, which follow from the others. A frozen object that is as its spec says
+/// is ready, for nothing is waited for.
 fn summarize(mut findings: Vec<Finding>) -> Vec<Finding> {
     let wrong = findings
         .iter()
         .find(|finding| finding.status == conditions::ConditionStatus::False)
-        .or_else(|| findings.iter().find(|finding| finding.kind == ConditionType::Paused))
         .map(|finding| (finding.reason, finding.message.clone()));
     match wrong {
         None => {
-            let live = findings
-                .iter()
-                .find(|finding| finding.kind == ConditionType::Programmed);
-            let text = live.map(|finding| finding.message.clone()).unwrap_or_default();
+            let said = [ConditionType::Programmed, ConditionType::Paused].into_iter();
+            let said = said.filter_map(|kind| findings.iter().find(|finding| finding.kind == kind));
+            let said: Vec<&str> = said.map(|finding| finding.message.as_str()).collect();
+            let text = said.join("; ");
             findings.insert(0, Finding::new(ConditionType::Ready, true, Reason::Live, text));
         }
         Some((reason, message)) => {

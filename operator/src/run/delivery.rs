@@ -6,15 +6,18 @@
 //! [`Delivery::commit`]. What this replica wrote itself counts at once, ahead of the watch.
 
 mod bucket;
+mod certificates;
+mod commit;
 mod health;
 pub mod issuer;
 mod overlay;
 mod staleness;
 mod trouble;
+mod writing;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crds::auth_server::PeerTls;
 use crds::manifests::Kind;
@@ -23,25 +26,23 @@ use rustls::pki_types::CertificateDer;
 use snapshot::{Acknowledgements, Artefact, Fleet, Head};
 use tokio::sync::watch;
 
-use crate::apply::Applier;
 use crate::apply::secret::WriteError;
 use crate::build::Owner;
-use crate::build::artefact::{self, SecretWrite, SeenSecret, Stored};
-use crate::build::peers::{self, FleetPeers};
+use crate::build::artefact::{self, SeenSecret, Stored};
+use crate::build::peers;
 use crate::log::chain;
-use crate::pki::{Leaf, PkiError, Succession};
+use crate::pki::{Leaf, PkiError};
 use crate::publish::{Acks, FleetAcks, FleetFeed, Limits, Publisher, Roster, TlsError, TokenVerifier};
 use crate::world::{ObjectId, ObjectKey, SecretObject, World};
 use bucket::Bucket;
 use overlay::Overlay;
 use staleness::Staleness;
-use trouble::{Part, Troubles};
+use trouble::Troubles;
+
+pub use commit::Commit;
 
 /// The audience of the tokens by which pods are recognised.
 pub const AUDIENCE: &str = "nauthera-operator";
-
-/// How long a name that is held by somebody else's Secret is left alone before it is tried again.
-const FOREIGN_PAUSE: Duration = Duration::from_mins(1);
 
 /// Something that cannot be delivered. What was delivered before stays.
 #[derive(Debug, thiserror::Error)]
@@ -67,22 +68,6 @@ pub enum DeliveryError {
         #[source]
         source: PkiError,
     },
-}
-
-/// What became of a commit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Commit {
-    /// Everything is as it should be.
-    Unchanged,
-    /// It is committed, and streams have it.
-    Committed {
-        /// Bytes that were written.
-        bytes: usize,
-    },
-    /// Commits come too fast: try again after this time, with what is then to be committed.
-    Later(Duration),
-    /// Somebody else wrote first: resolve again once the watch shows what.
-    Outdated,
 }
 
 /// Counts of one fleet, for metrics.
@@ -225,119 +210,6 @@ impl Delivery {
         self.observe_servers(world, now);
     }
 
-    /// Looks after authorities and certificates: the leader, with every world. Writes only what is due. The next
-    /// [`Delivery::observe`] takes what was written.
-    pub async fn keep_peers(&mut self, world: &World, applier: &Applier, now: Timestamp) -> Result<(), DeliveryError> {
-        let operators = match self.keep_operators(world, applier, now).await {
-            Ok(Some(operators)) => operators,
-            Ok(None) => return Ok(()),
-            Err(error) => {
-                // Without the operators' authority no fleet gets its certificates.
-                for key in world.auth_servers.keys() {
-                    self.note(key, Part::Peers, &error);
-                }
-                return Err(error);
-            }
-        };
-        let mut first_error = None;
-        for (key, server) in &world.auth_servers {
-            let Some(owner) = owner(world, key) else {
-                continue;
-            };
-            let fleet = FleetPeers {
-                owner: &owner,
-                peer_tls: &server.spec.peer_tls,
-            };
-            let seen = |key: &ObjectKey| self.secrets.seen(world, key);
-            let writes = peers::fleet_writes(&self.namespace, &fleet, &operators, seen, now);
-            let outcome = match writes.map_err(pki(&key.to_string())) {
-                Ok(writes) => self.put_all(applier, writes).await,
-                Err(error) => Err(error),
-            };
-            match outcome {
-                Ok(()) => self.troubles.clear(key, Part::Peers),
-                // One fleet's trouble is not another's.
-                Err(error) => {
-                    self.note(key, Part::Peers, &error);
-                    first_error.get_or_insert(error);
-                }
-            }
-        }
-        first_error.map_or(Ok(()), Err)
-    }
-
-    /// Looks after the operators' authority; `None` while there is none to see.
-    async fn keep_operators(
-        &mut self,
-        world: &World,
-        applier: &Applier,
-        now: Timestamp,
-    ) -> Result<Option<Succession>, DeliveryError> {
-        let acks = self.acks().borrow().clone();
-        let reported: Vec<_> = acks.fleets.values().flat_map(FleetAcks::bundles).collect();
-        let key = peers::operator_authority_secret(&self.namespace);
-        let seen = self.secrets.seen(world, &key);
-        let write = peers::operator_write(&self.namespace, seen, &reported, now).map_err(pki("operators"))?;
-        if let Some(write) = write {
-            self.put(applier, write).await?;
-        }
-        self.operators(world).transpose().map_err(pki("operators"))
-    }
-
-    /// Commits `target`, which was resolved from [`Delivery::artefacts`], to the Secrets of `fleet`, and hands it to
-    /// the streams of this replica: the leader, with every resolution. Writes nothing when everything is as it should
-    /// be, and puts back what was altered by hand.
-    pub async fn commit(
-        &mut self,
-        world: &World,
-        key: &ObjectKey,
-        target: &Artefact,
-        applier: &Applier,
-    ) -> Result<Commit, DeliveryError> {
-        let (Some(owner), Some(served)) = (owner(world, key), self.fleets.get_mut(key)) else {
-            return Ok(Commit::Outdated);
-        };
-        let plan = artefact::Commit {
-            owner: &owner,
-            committed: self.artefacts.get(key),
-            target,
-        };
-        let writes = plan.writes(|key| self.secrets.seen(world, key));
-        if writes.is_empty() {
-            self.troubles.clear(key, Part::Configuration);
-            return Ok(Commit::Unchanged);
-        }
-        if let Some(pause) = writes.iter().find_map(|write| paused(&self.foreign, &write.key)) {
-            return Ok(Commit::Later(pause));
-        }
-        if let Err(pause) = served.bucket.take(Instant::now()) {
-            return Ok(Commit::Later(pause));
-        }
-        let bytes = writes.iter().map(SecretWrite::bytes).sum();
-        if let Err(error) = self.put_all(applier, writes).await {
-            self.note(key, Part::Configuration, &error);
-            return match error {
-                DeliveryError::Write { source, .. } if source.is_outdated() => Ok(Commit::Outdated),
-                error => Err(error),
-            };
-        }
-        self.troubles.clear(key, Part::Configuration);
-        self.artefacts.insert(key.clone(), target.clone());
-        if let Some(served) = self.fleets.get_mut(key) {
-            served.counts.commits += 1;
-            served.counts.written_bytes += bytes as u64;
-            served.damaged = None;
-            served.serve(target);
-        }
-        Ok(Commit::Committed { bytes })
-    }
-
-    /// The operators' authority; `None` while there is none.
-    fn operators(&self, world: &World) -> Option<Result<Succession, PkiError>> {
-        let key = peers::operator_authority_secret(&self.namespace);
-        Some(peers::authority(&self.secrets.seen(world, &key)?.object))
-    }
-
     fn show_identity(&mut self, world: &World, now: Timestamp) -> Result<(), IdentityError> {
         let key = peers::operator_authority_secret(&self.namespace);
         let Some(SeenSecret { object, .. }) = self.secrets.seen(world, &key) else {
@@ -421,37 +293,6 @@ impl Delivery {
         let fleets = self.fleets.iter();
         fleets.map(|(key, served)| (served.fleet.clone(), pods(key))).collect()
     }
-
-    async fn put_all(&mut self, applier: &Applier, writes: Vec<SecretWrite>) -> Result<(), DeliveryError> {
-        for write in writes {
-            self.put(applier, write).await?;
-        }
-        Ok(())
-    }
-
-    async fn put(&mut self, applier: &Applier, write: SecretWrite) -> Result<(), DeliveryError> {
-        let key = write.key.clone();
-        if paused(&self.foreign, &key).is_some() {
-            return Err(DeliveryError::Foreign(key));
-        }
-        match applier.put_secret(&write).await {
-            Ok(version) => {
-                self.foreign.remove(&key);
-                self.secrets.wrote(write, version);
-                Ok(())
-            }
-            Err(WriteError::Foreign) => {
-                self.foreign.insert(key.clone(), Instant::now());
-                Err(DeliveryError::Foreign(key))
-            }
-            Err(source) => Err(DeliveryError::Write { key, source }),
-        }
-    }
-}
-
-fn pki(subject: &str) -> impl FnOnce(PkiError) -> DeliveryError + use<> {
-    let subject = subject.to_owned();
-    move |source| DeliveryError::Pki { subject, source }
 }
 
 const BUILT_IN: PeerTls = PeerTls::BuiltIn(crds::auth_server::BuiltIn {});
@@ -519,11 +360,6 @@ fn ready_pods(world: &World, fleet: &ObjectKey) -> BTreeSet<String> {
     let pods = world.cluster.as_ref().and_then(|cluster| cluster.pods.get(fleet));
     let ready = pods.into_iter().flatten().filter(|(_, pod)| pod.is_ready);
     ready.map(|(uid, _)| uid.clone()).collect()
-}
-
-fn paused(foreign: &BTreeMap<ObjectKey, Instant>, key: &ObjectKey) -> Option<Duration> {
-    let left = FOREIGN_PAUSE.checked_sub(foreign.get(key)?.elapsed());
-    left.filter(|left| !left.is_zero())
 }
 
 fn size(artefact: &Artefact) -> usize {

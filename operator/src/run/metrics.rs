@@ -106,7 +106,8 @@ pub(crate) struct Gauges {
 }
 
 impl Metrics {
-    pub(crate) fn new() -> Self {
+    /// `counters` are those of the stream.
+    pub(crate) fn new(counters: &Counters) -> Self {
         let mut root = Registry::default();
         let registry = root.sub_registry_with_prefix("nauthera_operator");
         let metrics = Self {
@@ -126,6 +127,8 @@ impl Metrics {
         registry.register_with_unit("compile", help, Unit::Seconds, metrics.compile_seconds.clone());
         let help = "Time from the change of an object to the last ready server that serves it";
         registry.register_with_unit("convergence", help, Unit::Seconds, metrics.convergence_seconds.clone());
+        let help = "Time from sending a server what differs to its word that it serves that";
+        registry.register_with_unit("push", help, Unit::Seconds, counters.push_seconds.clone());
         let help = "Requests to the API server that are not watches, by verb, resource and result";
         registry.register("api_requests", help, metrics.calls.clone());
         registry.register("objects", "Custom resources by kind", metrics.objects.clone());
@@ -304,4 +307,20 @@ fn resident_bytes() -> f64 {
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let kibibytes = line.and_then(|line| line.trim().trim_end_matches("kB").trim().parse::<u32>().ok());
     f64::from(kibibytes.unwrap_or(0)) * 1024.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn operations_lists_every_metric() {
+        let page = include_str!("../../../docs/operations.md");
+        let text = Metrics::new(&Counters::default()).render();
+        let names = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("# HELP ")?.split(' ').next());
+        let missing: Vec<&str> = names.filter(|name| !page.contains(&format!("`{name}"))).collect();
+        assert!(missing.is_empty(), "docs/operations.md lacks {missing:?}");
+    }
 }

@@ -312,11 +312,7 @@ fn add(
             }
         }
         Entry::Secret { metadata, secret } => {
-            let id = ChildId {
-                kind: ChildKind::Secret,
-                key: key.clone(),
-            };
-            cluster.children.insert(id, Arc::clone(metadata));
+            cluster.secrets.insert(key.clone(), Arc::clone(metadata));
             world.secrets.insert(key.clone(), Arc::clone(secret));
         }
         Entry::Pod { fleet, uid, trouble } => {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use operator::build::Owner;
 use operator::build::artefact::{SecretWrite, SeenSecret};
-use operator::world::{ChildId, ChildKind, Cluster, ObjectKey, SecretObject, World};
+use operator::world::{Cluster, ObjectKey, SecretMetadata, SecretObject, World};
 use serde_json::json;
 
 /// The Secrets of a cluster.
@@ -53,17 +53,14 @@ impl Secrets {
         let cluster = world.cluster.get_or_insert_with(Cluster::default);
         for (key, seen) in &self.objects {
             world.secrets.insert(key.clone(), Arc::clone(&seen.object));
-            let id = ChildId {
-                kind: ChildKind::Secret,
-                key: key.clone(),
-            };
             let owners: Vec<_> = seen
                 .owner
                 .iter()
                 .map(|uid| json!({"controller": true, "uid": uid}))
                 .collect();
-            let metadata = json!({"metadata": {"resourceVersion": seen.version, "ownerReferences": owners}});
-            cluster.children.insert(id, Arc::new(metadata));
+            let metadata = json!({"resourceVersion": seen.version, "ownerReferences": owners});
+            let metadata = SecretMetadata::new(serde_json::from_value(metadata).unwrap());
+            cluster.secrets.insert(key.clone(), Arc::new(metadata));
         }
     }
 }

@@ -14,7 +14,9 @@ use oidc::config::{
 };
 use oidc::id::RealmId;
 use operator::pki::{Authority, Leaf};
-use operator::publish::{Bearer, FleetFeed, Limits, Publisher, TokenSigner};
+use operator::publish::{Bearer, FleetFeed, Limits, Publisher, Source, TokenSigner};
+use prometheus_client::encoding::text::encode;
+use prometheus_client::registry::Registry;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
@@ -217,7 +219,14 @@ impl Peer {
     }
 
     pub(crate) async fn hello(&mut self, token: &str) {
+        self.hello_with(token, None).await;
+    }
+
+    /// Says hello as a server that holds an artefact already.
+    async fn hello_with(&mut self, token: &str, held: Option<&Artefact>) {
         let hello = proto::Hello {
+            head: held.map(|held| held.head().into()),
+            content: held.map_or_else(Vec::new, |held| held.manifest().content.as_bytes().to_vec()),
             protocol_min: 1,
             protocol_max: 1,
             server_version: "0.1.0".to_owned(),
@@ -410,6 +419,53 @@ async fn fifty_servers_get_one_edit_as_one_small_update() {
         .await
         .unwrap()
         .unwrap();
+}
+
+/// How many updates were timed.
+fn pushes(world: &World) -> usize {
+    let mut registry = Registry::default();
+    registry.register("push", "", world.publisher.counters().push_seconds.clone());
+    let mut text = String::new();
+    encode(&mut text, &registry).unwrap();
+    let count = text.lines().find_map(|line| line.strip_prefix("push_count "));
+    count.unwrap().parse().unwrap()
+}
+
+#[tokio::test]
+async fn what_a_server_is_sent_is_timed_until_it_serves_that() {
+    let world = World::start(Limits::default(), some()).await;
+    let mut server = world.server("1").await;
+    assert_eq!(server.update().await.len(), 1);
+    eventually("the first update is timed", || pushes(&world) == 1).await;
+    world.commit(vec![client("shop", "Renamed")]);
+    assert_eq!(server.update().await.len(), 1);
+    eventually("the second update is timed", || pushes(&world) == 2).await;
+
+    // One that has it already is only told so, and one that refuses it does not serve it.
+    let mut knowing = world.dial(Some(&world.leaf()), &world.operators).await.unwrap();
+    let token = world.token(&world.fleet, "2");
+    knowing.hello_with(&token, Some(&world.committed())).await;
+    assert_eq!(knowing.update().await.len(), 0);
+    let mut refusing = world.server("3").await;
+    while !matches!(refusing.next().await.unwrap().unwrap(), from_operator::Kind::Commit(_)) {}
+    let refusal = proto::Refusal {
+        code: "wrong_hash".to_owned(),
+        ..proto::Refusal::default()
+    };
+    let result = proto::Result {
+        refused: Some(refusal),
+        ..proto::Result::default()
+    };
+    refusing.say(from_server::Kind::Result(result)).await;
+    eventually("the refusal is heard", || {
+        let acks = world.publisher.acks();
+        let acks = acks.borrow();
+        let pods = &acks.fleets[&world.fleet].pods;
+        pods.get("3").is_some_and(|pod| pod.refused.is_some())
+            && pods.get("2").is_some_and(|pod| pod.source == Source::Stream)
+    })
+    .await;
+    assert_eq!(pushes(&world), 2);
 }
 
 #[tokio::test]

@@ -12,8 +12,9 @@ use serde_json::Value;
 use super::migration::{Outcome, is_about_schema, outcome};
 use super::{BuildInputs, image, references, scaling};
 use crate::apply::Failure;
-use crate::apply::children::some;
+use crate::apply::children::{some, unmade};
 use crate::build::{Children, field, text};
+use crate::resolve::is_paused;
 use crate::world::{ChildId, ChildKind, SecretObject, Trouble};
 
 /// How long a missing reference counts as not yet applied.
@@ -126,6 +127,7 @@ impl State<'_> {
 
     fn infrastructure(&self) -> Finding {
         self.unwritten()
+            .or_else(|| self.withheld())
             .or_else(|| self.migration())
             .unwrap_or_else(|| self.rollout())
     }
@@ -168,6 +170,15 @@ impl State<'_> {
             )),
             Failure::Contested(_) => None,
         }
+    }
+
+    /// What waits for the end of a pause.
+    fn withheld(&self) -> Option<Finding> {
+        let server = self.inputs.server;
+        let child = is_paused(&server.metadata).then(|| unmade(self.children, self.inputs.cluster))??;
+        let annotation = crds::PAUSED_ANNOTATION;
+        let text = format!("{child} is not as the spec says until the annotation {annotation} is removed");
+        Some(not(Reason::PausedByAnnotation, text))
     }
 
     fn migration(&self) -> Option<Finding> {

@@ -545,3 +545,26 @@ fn with_an_issuer_of_its_own_a_fleet_shows_that_ones_certificate_and_trusts_the_
         .collect();
     assert_eq!(files, [(&json!("main-peer-tls"), 2), (&json!("main-peer"), 1)]);
 }
+
+#[test]
+fn what_a_pause_keeps_from_being_made_is_said_and_an_edit_by_hand_is_nobodys_business() {
+    let mut case = Case::running(&json!({"database": {"embedded": {}}}));
+    let pause = (crds::PAUSED_ANNOTATION.to_owned(), "true".to_owned());
+    case.server.metadata.annotations = Some(BTreeMap::from([pause]));
+    let said = |case: &Case| case.says(ConditionType::Infrastructure).map(|(reason, _)| reason);
+    let before = said(&case);
+    assert_ne!(before, Some(Reason::PausedByAnnotation));
+    let deployment = ChildId::new(ChildKind::Deployment, "login", "main");
+    let live = Arc::make_mut(case.cluster.children.get_mut(&deployment).unwrap());
+    let account = ["spec", "template", "spec", "serviceAccountName"];
+    assert!(text(live, &account).is_some());
+    set(live, &account, json!("by-hand"));
+    assert_eq!(said(&case), before);
+
+    case.server.spec.image = Some("registry.example/other:1".to_owned());
+    let (reason, message) = case.says(ConditionType::Infrastructure).unwrap();
+    assert_eq!(reason, Reason::PausedByAnnotation);
+    assert!(message.ends_with("is not as the spec says until the annotation auth.nauthera.io/paused is removed"));
+    case.server.metadata.annotations = None;
+    assert_ne!(said(&case), Some(Reason::PausedByAnnotation));
+}

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::build::artefact::{SecretWrite, SeenSecret};
-use crate::build::{field, text};
-use crate::world::{ChildId, ChildKind, ObjectKey, SecretObject, World};
+use crate::build::text;
+use crate::world::{ObjectKey, SecretMetadata, SecretObject, World};
 
 #[derive(Debug, Default)]
 pub(super) struct Overlay {
@@ -64,14 +64,16 @@ impl Overlay {
 
     /// A Secret, its version and its owner.
     pub(super) fn seen(&self, world: &World, key: &ObjectKey) -> Option<SeenSecret> {
-        let metadata = metadata(world, key);
         match self.written.get(key) {
             Some(written) if written.is_ahead_of(watched_version(world, key)) => Some(written.seen.clone()),
-            _ => Some(SeenSecret {
-                object: Arc::clone(world.secrets.get(key)?),
-                version: text(metadata?, &["resourceVersion"])?.to_owned(),
-                owner: controller(metadata?),
-            }),
+            _ => {
+                let metadata = metadata(world, key)?;
+                Some(SeenSecret {
+                    object: Arc::clone(world.secrets.get(key)?),
+                    version: metadata.version().to_owned(),
+                    owner: controller(&metadata.fields()),
+                })
+            }
         }
     }
 
@@ -90,20 +92,16 @@ impl Written {
     }
 }
 
-fn metadata<'w>(world: &'w World, key: &ObjectKey) -> Option<&'w Value> {
-    let id = ChildId {
-        kind: ChildKind::Secret,
-        key: key.clone(),
-    };
-    world.cluster.as_ref()?.children.get(&id)?.get("metadata")
+fn metadata<'w>(world: &'w World, key: &ObjectKey) -> Option<&'w SecretMetadata> {
+    world.cluster.as_ref()?.secrets.get(key).map(AsRef::as_ref)
 }
 
 fn watched_version<'w>(world: &'w World, key: &ObjectKey) -> Option<&'w str> {
-    text(metadata(world, key)?, &["resourceVersion"])
+    metadata(world, key).map(SecretMetadata::version)
 }
 
-fn controller(metadata: &Value) -> Option<String> {
-    let references = field(metadata, &["ownerReferences"])?.as_array()?;
+fn controller(metadata: &Map<String, Value>) -> Option<String> {
+    let references = metadata.get("ownerReferences")?.as_array()?;
     let controller = references
         .iter()
         .find(|reference| reference.get("controller").and_then(Value::as_bool) == Some(true))?;

@@ -16,7 +16,7 @@ use super::Watched;
 use crate::build::auth_server::trouble_of_pod;
 use crate::build::text;
 use crate::world::folder::secret_object;
-use crate::world::{ChildKind, ObjectKey, SecretObject, Trouble};
+use crate::world::{ChildKind, ObjectKey, SecretMetadata, SecretObject, Trouble};
 
 /// Label with the name of the AuthServer that an object is of.
 const INSTANCE_LABEL: &str = "app.kubernetes.io/instance";
@@ -37,7 +37,7 @@ pub(super) enum Entry {
     },
     Child(Arc<Value>),
     Secret {
-        metadata: Arc<Value>,
+        metadata: Arc<SecretMetadata>,
         secret: Arc<SecretObject>,
     },
     Pod {
@@ -73,7 +73,7 @@ impl Entry {
         let key = key(&object.metadata)?;
         let entry = match watched {
             Watched::Custom(kind) => custom(kind, watched, object, admission),
-            Watched::Child(ChildKind::Secret) => secret(watched, object)?,
+            Watched::Child(ChildKind::Secret) => secret(&object)?,
             Watched::Child(_) => Self::Child(Arc::new(value(watched, object)?)),
             Watched::Pod => Self::Pod {
                 fleet: fleet(&object.metadata, INSTANCE_LABEL)?,
@@ -106,7 +106,8 @@ impl Entry {
             Self::AuthServer(object) => typed(&object.metadata),
             Self::Realm(object) => typed(&object.metadata),
             Self::Client(object) => typed(&object.metadata),
-            Self::Undecodable { raw: object, .. } | Self::Child(object) | Self::Secret { metadata: object, .. } => (
+            Self::Secret { metadata, .. } => (Some(metadata.uid()), Some(metadata.version())),
+            Self::Undecodable { raw: object, .. } | Self::Child(object) => (
                 text(object, &["metadata", "uid"]),
                 text(object, &["metadata", "resourceVersion"]),
             ),
@@ -178,11 +179,13 @@ fn decode<T: DeserializeOwned>(value: Value) -> Result<T, String> {
     serde_json::from_value(value).map_err(|error| error.to_string())
 }
 
-fn secret(watched: Watched, mut object: DynamicObject) -> Option<Entry> {
-    let secret = parse_secret(&object)?;
-    object.data = Value::Object(serde_json::Map::new());
+fn secret(object: &DynamicObject) -> Option<Entry> {
+    let secret = parse_secret(object)?;
+    let Value::Object(metadata) = serde_json::to_value(&object.metadata).ok()? else {
+        return None;
+    };
     Some(Entry::Secret {
-        metadata: Arc::new(value(watched, object)?),
+        metadata: Arc::new(SecretMetadata::new(metadata)),
         secret: Arc::new(secret),
     })
 }

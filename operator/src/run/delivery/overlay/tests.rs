@@ -2,7 +2,7 @@ use oidc::Secret;
 use serde_json::json;
 
 use super::*;
-use crate::world::Cluster;
+use crate::world::{Cluster, SecretMetadata};
 
 fn key() -> ObjectKey {
     ObjectKey::new("login", "main-config")
@@ -21,13 +21,10 @@ fn world(shown: Option<(&str, &str)>) -> World {
     let mut cluster = Cluster::default();
     if let Some((value, version)) = shown {
         world.secrets.insert(key(), Arc::new(object(value)));
-        let id = ChildId {
-            kind: ChildKind::Secret,
-            key: key(),
-        };
         let owner = json!([{"controller": true, "uid": "u"}]);
-        let metadata = json!({"metadata": {"resourceVersion": version, "ownerReferences": owner}});
-        cluster.children.insert(id, Arc::new(metadata));
+        let metadata = json!({"resourceVersion": version, "ownerReferences": owner});
+        let metadata = SecretMetadata::new(serde_json::from_value(metadata).unwrap());
+        cluster.secrets.insert(key(), Arc::new(metadata));
     }
     world.cluster = Some(cluster);
     world

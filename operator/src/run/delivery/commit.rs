@@ -1,0 +1,78 @@
+//! The commit of a configuration: the leader writes its Secrets, and the streams of this replica have it at once.
+
+use std::time::{Duration, Instant};
+
+use snapshot::Artefact;
+
+use super::trouble::Part;
+use super::writing::paused;
+use super::{Delivery, DeliveryError, owner};
+use crate::apply::Applier;
+use crate::build::artefact::{self, SecretWrite};
+use crate::world::{ObjectKey, World};
+
+/// What became of a commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Commit {
+    /// Everything is as it should be.
+    Unchanged,
+    /// It is committed, and streams have it.
+    Committed {
+        /// Bytes that were written.
+        bytes: usize,
+    },
+    /// Commits come too fast: try again after this time, with what is then to be committed.
+    Later(Duration),
+    /// Somebody else wrote first: resolve again once the watch shows what.
+    Outdated,
+}
+
+impl Delivery {
+    /// Commits `target`, which was resolved from [`Delivery::artefacts`], to the Secrets of `fleet`, and hands it to
+    /// the streams of this replica: the leader, with every resolution. Writes nothing when everything is as it should
+    /// be, and puts back what was altered by hand.
+    pub async fn commit(
+        &mut self,
+        world: &World,
+        key: &ObjectKey,
+        target: &Artefact,
+        applier: &Applier,
+    ) -> Result<Commit, DeliveryError> {
+        let (Some(owner), Some(served)) = (owner(world, key), self.fleets.get_mut(key)) else {
+            return Ok(Commit::Outdated);
+        };
+        let plan = artefact::Commit {
+            owner: &owner,
+            committed: self.artefacts.get(key),
+            target,
+        };
+        let writes = plan.writes(|key| self.secrets.seen(world, key));
+        if writes.is_empty() {
+            self.troubles.clear(key, Part::Configuration);
+            return Ok(Commit::Unchanged);
+        }
+        if let Some(pause) = writes.iter().find_map(|write| paused(&self.foreign, &write.key)) {
+            return Ok(Commit::Later(pause));
+        }
+        if let Err(pause) = served.bucket.take(Instant::now()) {
+            return Ok(Commit::Later(pause));
+        }
+        let bytes = writes.iter().map(SecretWrite::bytes).sum();
+        if let Err(error) = self.put_all(applier, writes).await {
+            self.note(key, Part::Configuration, &error);
+            return match error {
+                DeliveryError::Write { source, .. } if source.is_outdated() => Ok(Commit::Outdated),
+                error => Err(error),
+            };
+        }
+        self.troubles.clear(key, Part::Configuration);
+        self.artefacts.insert(key.clone(), target.clone());
+        if let Some(served) = self.fleets.get_mut(key) {
+            served.counts.commits += 1;
+            served.counts.written_bytes += bytes as u64;
+            served.damaged = None;
+            served.serve(target);
+        }
+        Ok(Commit::Committed { bytes })
+    }
+}
