@@ -105,8 +105,10 @@ pub struct Load<'a> {
 /// What was measured.
 #[derive(Clone, Debug)]
 pub struct Outcome {
-    /// Units completed.
+    /// Units completed while measuring.
     pub units: u64,
+    /// Units completed in all, with those of the warm-up and of the end.
+    pub total: u64,
     /// Within this time.
     pub elapsed: Duration,
     /// With so much CPU time of the server.
@@ -151,24 +153,37 @@ pub fn histogram() -> Result<Histogram<u64>> {
 /// again.
 pub fn drive(load: &Load<'_>, sources: &mut [Box<dyn Source>]) -> Result<Outcome> {
     ensure!(!sources.is_empty(), "a load needs a connection");
-    let mut driver = Driver::connect(load.address, sources)?;
+    let mut driver = Driver::connect(
+        load.address,
+        sources.iter_mut().map(|source| &mut **source as &mut dyn Source),
+    )?;
     let mut arrivals = match load.pace {
         Pace::Closed => None,
         Pace::Open { rate } => Some(Arrivals::new(rate)),
     };
     driver.until(Instant::now() + load.warm_up, &mut arrivals)?;
+    let mut total = driver.latency.len();
     driver.latency.reset();
     let (began, cpu) = (Instant::now(), (load.meter)()?);
     driver.until(began + load.measure, &mut arrivals)?;
     let (elapsed, cpu) = (began.elapsed(), (load.meter)()?.saturating_sub(cpu));
     let latency = driver.latency.clone();
-    driver.finish()?;
+    total += driver.finish()?;
     Ok(Outcome {
         units: latency.len(),
+        total,
         elapsed,
         cpu,
         latency,
     })
+}
+
+/// One unit of work by itself.
+pub fn once(address: SocketAddr, source: &mut dyn Source) -> Result<()> {
+    let mut driver = Driver::connect(address, std::iter::once(source))?;
+    driver.begin_due(Instant::now(), None)?;
+    driver.finish()?;
+    Ok(())
 }
 
 struct Driver<'s> {
@@ -180,11 +195,11 @@ struct Driver<'s> {
 }
 
 impl<'s> Driver<'s> {
-    fn connect(address: SocketAddr, sources: &'s mut [Box<dyn Source>]) -> Result<Self> {
+    fn connect(address: SocketAddr, sources: impl Iterator<Item = &'s mut dyn Source>) -> Result<Self> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        let mut connections = Vec::with_capacity(sources.len());
-        for (number, source) in sources.iter_mut().enumerate() {
-            let connection = Connection::open(address, source.as_mut())?;
+        let mut connections = Vec::new();
+        for (number, source) in sources.enumerate() {
+            let connection = Connection::open(address, source)?;
             let data = epoll::EventData::new_u64(number.try_into()?);
             epoll::add(&epoll, connection.stream(), data, epoll::EventFlags::IN)?;
             connections.push(connection);
@@ -218,8 +233,8 @@ impl<'s> Driver<'s> {
         }
     }
 
-    /// Lets what is in flight end, and begins nothing.
-    fn finish(mut self) -> Result<()> {
+    /// Lets what is in flight end, and begins nothing. Returns how many units ended since measuring began.
+    fn finish(mut self) -> Result<u64> {
         let deadline = Instant::now() + PATIENCE;
         while self.idle.len() < self.connections.len() {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -227,7 +242,7 @@ impl<'s> Driver<'s> {
             self.wait(left)?;
             self.read_answers()?;
         }
-        Ok(())
+        Ok(self.latency.len())
     }
 
     fn begin_due(&mut self, now: Instant, arrivals: Option<&mut Arrivals>) -> Result<()> {

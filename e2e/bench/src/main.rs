@@ -1,24 +1,18 @@
-//! `nauthera-bench`: how fast, how small, how it grows, beside what the machine could do at most. `make bench` runs it.
-//!
-//! The server under test is the real binary on a core of its own; what it is compared with ([`ceiling`]) runs on the same
-//! core in the same minute, in rounds that take turns, and is charged in CPU time, not by the clock. So the ratios hold on
-//! a shared machine, too. Nothing passes or fails by time.
+//! `nauthera-bench`: the command line of the benchmark.
 
-mod fleet;
-mod flows;
-mod load;
-mod machine;
-mod pinned;
-mod report;
-mod server;
-
-use std::path::PathBuf;
+use std::io::Write as _;
+use std::time::Duration;
 
 use anyhow::Result;
-use clap::{Args, Parser, Subcommand};
+use bench::ceiling::{self, Ceiling};
+use bench::flows;
+use bench::report::Report;
+use bench::settings::Settings;
+use clap::{Parser, Subcommand};
 
+/// How fast the auth server is, how small, and how it grows, beside what the machine could do at most.
 #[derive(Parser)]
-#[command(name = "nauthera-bench", version, about, args_conflicts_with_subcommands = true)]
+#[command(name = "nauthera-bench", version, args_conflicts_with_subcommands = true)]
 struct Cli {
     #[command(flatten)]
     settings: Settings,
@@ -31,29 +25,41 @@ struct Cli {
 enum Command {
     /// Each flow beside its ceiling, and what the server needs of memory.
     Flows(Settings),
-}
-
-/// How thoroughly, and where the result goes.
-#[derive(Args, Clone, Debug)]
-struct Settings {
-    /// Seconds of one measured round.
-    #[arg(long, env = "BENCH_SECONDS", default_value_t = 2.0)]
-    seconds: f64,
-    /// Rounds of ours, each beside one of the ceiling.
-    #[arg(long, env = "BENCH_ROUNDS", default_value_t = 5)]
-    rounds: usize,
-    /// Only flows whose names contain this.
-    #[arg(long, env = "BENCH_ONLY", default_value = "")]
-    only: String,
-    /// Folder of bench.json and bench.md.
-    #[arg(long, env = "BENCH_OUT", default_value = "target/bench")]
-    out: PathBuf,
+    /// Be the program that ours is measured beside; started by the others.
+    #[command(hide = true)]
+    Ceiling(Ceiling),
+    /// Hash passwords for so many seconds, and print how many; started by the others.
+    #[command(hide = true)]
+    Hash {
+        /// Seconds.
+        seconds: f64,
+    },
 }
 
 fn main() -> Result<()> {
     let cli = Cli::parse();
     match cli.command {
-        None => flows::run(&cli.settings),
-        Some(Command::Flows(settings)) => flows::run(&settings),
+        None => {
+            flows::run(&cli.settings)?;
+            show(&cli.settings)
+        }
+        Some(Command::Flows(settings)) => {
+            flows::run(&settings)?;
+            show(&settings)
+        }
+        Some(Command::Ceiling(ceiling)) => ceiling::serve(&ceiling),
+        Some(Command::Hash { seconds }) => {
+            let hashed = flows::hash_for(Duration::from_secs_f64(seconds.clamp(0.01, 3600.0)))?;
+            say(&serde_json::to_string(&hashed)?)
+        }
     }
+}
+
+/// Prints what was written.
+fn show(settings: &Settings) -> Result<()> {
+    say(&Report::load(&settings.out)?.markdown())
+}
+
+fn say(text: &str) -> Result<()> {
+    writeln!(std::io::stdout(), "{text}").map_err(Into::into)
 }

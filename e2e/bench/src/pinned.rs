@@ -145,6 +145,17 @@ impl Pinned {
     }
 }
 
+/// How many threads of a process have a name that begins so.
+pub fn threads_named(process: u32, prefix: &str) -> Result<usize> {
+    let mut count = 0;
+    for thread in std::fs::read_dir(format!("/proc/{process}/task"))? {
+        // A thread may end while we look.
+        let name = std::fs::read_to_string(thread?.path().join("comm")).unwrap_or_default();
+        count += usize::from(name.starts_with(prefix));
+    }
+    Ok(count)
+}
+
 /// CPU time of a process since its start, user and system, in steps of 10 ms.
 pub fn cpu_time(process: u32) -> Result<Duration> {
     let stat = read(process, "stat")?;

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use e2e::parts::{free_port, product};
+use e2e::parts::free_port;
 use e2e::process::tail;
 
 use crate::fleet::FLEET;
@@ -49,7 +49,7 @@ impl Server {
     pub fn start(plan: &ServerPlan) -> Result<Self> {
         let (port, health_port) = (free_port()?, free_port()?);
         let began = Instant::now();
-        let mut command = Command::new(product("nauthera-auth")?);
+        let mut command = Command::new(beside("nauthera-auth")?);
         command
             .args(["serve", "--fleet", FLEET, "--log-level", "warn"])
             .args(["--listen", &format!("127.0.0.1:{port}")])
@@ -73,12 +73,12 @@ impl Server {
 
     fn wait_until_ready(&mut self) -> Result<()> {
         let deadline = Instant::now() + START;
-        while !get(self.health, "/readyz").is_ok_and(|(status, _)| status == 200) {
+        while !get(self.health, "health", "/readyz").is_ok_and(|(status, _)| status == 200) {
             self.program.process().expect_running()?;
             ensure!(
                 Instant::now() < deadline,
                 "the server is not ready after {START:?}: {:?}\n{}",
-                get(self.health, "/readyz"),
+                get(self.health, "health", "/readyz"),
                 tail(&self.program.process().output(), 30)
             );
             std::thread::sleep(PROBE_EVERY);
@@ -103,7 +103,7 @@ impl Server {
 
     /// The sum of a metric over its labels; 0 when it has no sample yet.
     pub fn metric(&self, name: &str) -> Result<f64> {
-        let (status, body) = get(self.health, "/metrics")?;
+        let (status, body) = get(self.health, "health", "/metrics")?;
         ensure!(status == 200, "/metrics answered {status}");
         let mut sum = 0.0;
         for line in body.lines() {
@@ -124,7 +124,7 @@ impl Server {
 /// Adds a person with a password, by the command that an administrator uses.
 pub fn add_person(database_url: &str, issuer: &str, username: &str, password: &str) -> Result<()> {
     let email = format!("{username}@example.com");
-    let mut child = Command::new(product("nauthera-auth")?)
+    let mut child = Command::new(beside("nauthera-auth")?)
         .args(["user", "create", "--password-stdin", "--issuer", issuer])
         .args(["--username", username, "--email", &email, "--name", "Ada Lovelace"])
         .args(["--given-name", "Ada", "--family-name", "Lovelace"])
@@ -144,7 +144,7 @@ pub fn add_person(database_url: &str, issuer: &str, username: &str, password: &s
 
 /// Brings an empty database to the schema of the server.
 pub fn migrate(database_url: &str) -> Result<()> {
-    let output = Command::new(product("nauthera-auth")?)
+    let output = Command::new(beside("nauthera-auth")?)
         .arg("migrate")
         .env("NAUTHERA_DATABASE_URL", database_url)
         .output()
@@ -160,13 +160,23 @@ pub fn sqlite(folder: &Path) -> Result<String> {
     Ok(url)
 }
 
+/// A program from the same build as this one.
+pub fn beside(program: &str) -> Result<PathBuf> {
+    let this = std::env::current_exe().context("the path of this program")?;
+    // A test of this crate lies one folder deeper.
+    let mut folders = this.ancestors().skip(1).take(2).map(|folder| folder.join(program));
+    folders
+        .find(|path| path.is_file())
+        .with_context(|| format!("{program} is not built: `make bench` does that"))
+}
+
 /// Status and body of one GET on a connection of its own.
-pub fn get(address: SocketAddr, path: &str) -> Result<(u16, String)> {
+pub fn get(address: SocketAddr, host: &str, path: &str) -> Result<(u16, String)> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
     write!(
         stream,
-        "GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n"
+        "GET {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n"
     )?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
