@@ -53,7 +53,7 @@ impl TokenShape {
 
 /// A token request.
 #[derive(Debug, Deserialize)]
-pub struct TokenForm {
+pub(crate) struct TokenForm {
     grant_type: String,
     #[serde(default)]
     scope: String,
@@ -65,14 +65,14 @@ pub struct TokenForm {
 
 /// A request about a token.
 #[derive(Debug, Deserialize)]
-pub struct VerifyForm {
+pub(crate) struct VerifyForm {
     /// The token.
     pub token: String,
 }
 
 /// An authorization request.
 #[derive(Debug, Deserialize)]
-pub struct CodeQuery {
+pub(crate) struct CodeQuery {
     client_id: String,
     redirect_uri: String,
     scope: String,
@@ -81,7 +81,7 @@ pub struct CodeQuery {
 }
 
 /// Keys, one client and one person.
-pub struct Prototype {
+pub(crate) struct Prototype {
     clients: HashMap<&'static str, [u8; 32]>,
     person: Person,
     signer: Box<dyn JwsSigner>,
@@ -152,7 +152,7 @@ struct Header<'a> {
 
 impl Prototype {
     /// With fresh keys.
-    pub fn new(shape: TokenShape) -> Result<Self> {
+    pub(crate) fn new(shape: TokenShape) -> Result<Self> {
         let (signer, verifier) = key(shape)?;
         let header = serde_json::json!({"alg": signer.algorithm().name(), "typ": "at+jwt", "kid": "x".repeat(43)});
         let seal = UnboundKey::new(&AES_256_GCM_SIV, &[9; 32]).map_err(|_| anyhow!("no key for sealing"))?;
@@ -178,7 +178,7 @@ impl Prototype {
     }
 
     /// `client_credentials`, or `authorization_code` with PKCE.
-    pub fn token(&self, authorization: &str, form: &TokenForm) -> Option<Vec<u8>> {
+    pub(crate) fn token(&self, authorization: &str, form: &TokenForm) -> Option<Vec<u8>> {
         let client = self.client(authorization)?;
         let (scope, code) = match form.grant_type.as_str() {
             "client_credentials" => (form.scope.clone(), None),
@@ -194,7 +194,7 @@ impl Prototype {
         };
         let claims = serde_json::to_vec(&claims(client, &scope)).ok()?;
         let access_token = if self.opaque {
-            self.seal(claims)?
+            self.seal(claims.clone())?
         } else {
             self.sign(&claims)?
         };
@@ -215,7 +215,7 @@ impl Prototype {
     }
 
     /// What a bearer token releases.
-    pub fn userinfo(&self, authorization: &str) -> Option<Vec<u8>> {
+    pub(crate) fn userinfo(&self, authorization: &str) -> Option<Vec<u8>> {
         let payload = self.verify(authorization.strip_prefix("Bearer ")?)?;
         let claims: Claims<'_> = serde_json::from_slice(&payload).ok()?;
         (claims.exp > now() && claims.sub == self.person.sub).then_some(())?;
@@ -223,7 +223,7 @@ impl Prototype {
     }
 
     /// What a token says.
-    pub fn introspect(&self, authorization: &str, token: &str) -> Option<Vec<u8>> {
+    pub(crate) fn introspect(&self, authorization: &str, token: &str) -> Option<Vec<u8>> {
         self.client(authorization)?;
         let payload = self.verify(token)?;
         let claims: Claims<'_> = serde_json::from_slice(&payload).ok()?;
@@ -236,7 +236,7 @@ impl Prototype {
     }
 
     /// Where to send a browser that has a session.
-    pub fn authorize(&self, cookie: &str, query: &CodeQuery) -> Option<String> {
+    pub(crate) fn authorize(&self, cookie: &str, query: &CodeQuery) -> Option<String> {
         let (_, session) = cookie.split_once('=')?;
         let (payload, tag) = session.rsplit_once('.')?;
         hmac::verify(&self.session, payload.as_bytes(), &URL_SAFE_NO_PAD.decode(tag).ok()?).ok()?;

@@ -18,7 +18,7 @@ use crate::settings::Settings;
 use crate::sources::SignIn;
 
 /// The name of the flow.
-pub const NAME: &str = "password_login";
+pub(crate) const NAME: &str = "password_login";
 
 /// The rate of the other requests that are watched while hashing is saturated, as a share of their maximum.
 const OTHERS: f64 = 0.7;
@@ -54,7 +54,7 @@ pub fn hash_for(time: Duration) -> Result<Hashed> {
 }
 
 /// Measures both, and puts them into the report.
-pub fn measure(settings: &Settings, world: &World, report: &mut Report, progress: &mut Progress) -> Result<()> {
+pub(crate) fn measure(settings: &Settings, world: &World, report: &mut Report, progress: &mut Progress) -> Result<()> {
     let judge = Judge { settings, world };
     let mut people = people();
     let (mut rounds, mut fastest, mut raw) = (Rounds::default(), Vec::new(), Vec::new());

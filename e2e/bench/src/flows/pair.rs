@@ -8,7 +8,7 @@ use e2e::parts::free_port;
 
 use super::world::World;
 use crate::ceiling::TokenShape;
-use crate::load::{Load, Outcome, Pace, Source, drive};
+use crate::load::{Outcome, Pace, Source, drive};
 use crate::pinned::{Cpus, Pinned};
 use crate::report::{Flow, Progress, Unit, median, rounded, spread};
 use crate::server::beside;
@@ -22,7 +22,7 @@ const OPEN_RUNS: usize = 3;
 const START: Duration = Duration::from_secs(20);
 
 /// A flow of ours, and how its ceiling is pressed.
-pub struct Contest {
+pub(crate) struct Contest {
     /// What the ceiling is, in words.
     pub beside: &'static str,
     /// What the ceiling's tokens are like.
@@ -36,7 +36,7 @@ pub struct Contest {
 }
 
 /// Runs contests.
-pub struct Judge<'a> {
+pub(crate) struct Judge<'a> {
     /// How thoroughly.
     pub settings: &'a Settings,
     /// Where.
@@ -45,14 +45,14 @@ pub struct Judge<'a> {
 
 /// Rates of the rounds of one flow.
 #[derive(Debug, Default)]
-pub struct Rounds {
+pub(crate) struct Rounds {
     ours: Vec<f64>,
     ceiling: Vec<f64>,
 }
 
 impl Judge<'_> {
     /// The flow beside its ceiling, and its latency.
-    pub fn measure(&self, name: &str, contest: Contest, progress: &mut Progress) -> Result<Flow> {
+    pub(crate) fn measure(&self, name: &str, contest: Contest, progress: &mut Progress) -> Result<Flow> {
         let program = CeilingProgram::start(contest.shape, contest.static_bytes, &self.world.cpus.server, self.world)?;
         let mut theirs = (contest.ceiling)(program.address)?;
         let mut ours = contest.ours;
@@ -84,13 +84,13 @@ impl Judge<'_> {
     }
 
     /// Presses our server.
-    pub fn press(&self, pace: Pace, sources: &mut [Box<dyn Source>]) -> Result<Outcome> {
+    pub(crate) fn press(&self, pace: Pace, sources: &mut [Box<dyn Source>]) -> Result<Outcome> {
         let meter = || self.world.server.program().cpu_time();
         drive(&self.settings.load(self.world.server.address(), pace, &meter), sources)
     }
 
     /// Half and 99 of 100 units stay below these milliseconds at this rate: medians of several runs.
-    pub fn latency(&self, rate: f64, sources: &mut [Box<dyn Source>]) -> Result<(f64, f64)> {
+    pub(crate) fn latency(&self, rate: f64, sources: &mut [Box<dyn Source>]) -> Result<(f64, f64)> {
         let (mut half, mut most) = (Vec::new(), Vec::new());
         for _ in 0..OPEN_RUNS {
             let outcome = self.press(Pace::Open { rate }, sources)?;
@@ -103,13 +103,13 @@ impl Judge<'_> {
 
 impl Rounds {
     /// One round of each.
-    pub fn add(&mut self, ours: f64, ceiling: f64) {
+    pub(crate) fn add(&mut self, ours: f64, ceiling: f64) {
         self.ours.push(ours);
         self.ceiling.push(ceiling);
     }
 
     /// The comparison.
-    pub fn flow(&self, unit: Unit, beside: &str) -> Flow {
+    pub(crate) fn flow(&self, unit: Unit, beside: &str) -> Flow {
         let ratios: Vec<f64> = self
             .ours
             .iter()
@@ -132,7 +132,7 @@ impl Rounds {
 
 /// Statements a unit.
 #[expect(clippy::cast_precision_loss, reason = "counts of a benchmark are far below 2^52")]
-pub fn per_unit(statements: f64, units: u64) -> f64 {
+pub(crate) fn per_unit(statements: f64, units: u64) -> f64 {
     statements / (units.max(1) as f64)
 }
 

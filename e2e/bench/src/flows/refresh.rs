@@ -20,7 +20,7 @@ use crate::settings::Settings;
 use crate::sources::Refresh;
 
 /// The name of the flow.
-pub const NAME: &str = "refresh_postgres";
+pub(crate) const NAME: &str = "refresh_postgres";
 
 /// The client whose families pgbench moves.
 const PGBENCH_CLIENT: &str = "pgbench";
@@ -28,7 +28,7 @@ const PGBENCH_CLIENT: &str = "pgbench";
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Measures both.
-pub fn measure(settings: &Settings, world: &World, progress: &mut Progress) -> Result<Flow> {
+pub(crate) fn measure(settings: &Settings, world: &World, progress: &mut Progress) -> Result<Flow> {
     progress.step("signing people in for refresh", Duration::from_secs(5));
     let mut ours = chains(world, "app")?;
     // These families are pgbench's from now on, but for one that is refreshed to see how.

@@ -17,18 +17,18 @@ use crate::sources::{CodeFlow, Cookies, SignIn};
 
 const ISSUER: &str = "https://id.example";
 /// The host of the issuer.
-pub const HOST: &str = "id.example";
+pub(crate) const HOST: &str = "id.example";
 /// Clients of the fleet, with those that flows name.
-pub const CLIENTS: usize = 100;
+pub(crate) const CLIENTS: usize = 100;
 /// Connections to the database: as many as the load has, so that commits can be grouped.
-pub const POOL: u32 = 32;
+pub(crate) const POOL: u32 = 32;
 /// Everybody's password.
-pub const PASSWORD: &str = "correct horse battery staple";
+pub(crate) const PASSWORD: &str = "correct horse battery staple";
 /// So many people.
-pub const PEOPLE: usize = 8;
+pub(crate) const PEOPLE: usize = 8;
 
 /// Everything that runs. Dropping it stops it.
-pub struct World {
+pub(crate) struct World {
     /// The server under test. First, so that it stops before its database.
     pub server: Server,
     /// Its database.
@@ -42,7 +42,7 @@ pub struct World {
 
 impl World {
     /// Starts it all.
-    pub fn start() -> Result<Self> {
+    pub(crate) fn start() -> Result<Self> {
         let cpus = CpuPlan::of_machine()?;
         let work = tempfile::Builder::new().prefix("nauthera-bench.").tempdir()?;
         // The database takes over the cores of the thread that starts it.
@@ -80,12 +80,12 @@ impl World {
     }
 
     /// A file for output.
-    pub fn file(&self, name: &str) -> PathBuf {
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.work.path().join(name)
     }
 
     /// So many sessions, each in a browser of its own.
-    pub fn sessions(&self, count: usize) -> Result<Vec<Cookies>> {
+    pub(crate) fn sessions(&self, count: usize) -> Result<Vec<Cookies>> {
         let session = |number| {
             let mut sign_in = SignIn::new(HOST, "app", &person(number), PASSWORD);
             once(self.server.address(), &mut sign_in)?;
@@ -95,13 +95,13 @@ impl World {
     }
 
     /// An access token about a person, for `client_id`.
-    pub fn access_token(&self, client_id: &str) -> Result<String> {
+    pub(crate) fn access_token(&self, client_id: &str) -> Result<String> {
         let flow = self.sign_on(client_id, self.session()?)?;
         Ok(flow.access_token().context("no access token")?.to_owned())
     }
 
     /// Refresh tokens of `client_id`, each of a session of its own.
-    pub fn refresh_tokens(&self, client_id: &str, count: usize) -> Result<Vec<String>> {
+    pub(crate) fn refresh_tokens(&self, client_id: &str, count: usize) -> Result<Vec<String>> {
         let mut tokens = Vec::with_capacity(count);
         for cookies in self.sessions(count)? {
             let flow = self.sign_on(client_id, cookies)?;
@@ -122,12 +122,12 @@ impl World {
 }
 
 /// The user name of a person.
-pub fn person(number: usize) -> String {
+pub(crate) fn person(number: usize) -> String {
     format!("ada{}", number % PEOPLE)
 }
 
 /// What psql prints for a statement, without decoration.
-pub fn psql(url: &str, statement: &str) -> Result<String> {
+pub(crate) fn psql(url: &str, statement: &str) -> Result<String> {
     let output = Command::new("psql")
         .args([
             "--no-psqlrc",
@@ -148,7 +148,7 @@ pub fn psql(url: &str, statement: &str) -> Result<String> {
 }
 
 /// The body of the answer to one request, which has to be 200.
-pub fn body(address: SocketAddr, request: Vec<u8>) -> Result<Vec<u8>> {
+pub(crate) fn body(address: SocketAddr, request: Vec<u8>) -> Result<Vec<u8>> {
     struct Once(Vec<u8>, Vec<u8>);
     impl Source for Once {
         fn write(&mut self, request: &mut Vec<u8>) {
