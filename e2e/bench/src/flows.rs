@@ -14,7 +14,7 @@ pub use self::login::hash_for;
 use self::pair::{Contest, Judge};
 use self::world::{HOST, World};
 use crate::ceiling::{CLIENT, TokenShape, session_cookie};
-use crate::load::Source;
+use crate::load::{Source, Sources};
 use crate::machine;
 use crate::report::{Progress, Report};
 use crate::server;
@@ -70,6 +70,9 @@ pub fn run(settings: &Settings) -> Result<()> {
     if settings.wants(login::NAME) {
         login::measure(settings, &world, &mut report, &mut progress).context(login::NAME)?;
         remember_memory(&mut report, &world, "load_hashing")?;
+    }
+    if let Some(load) = machine::load() {
+        report.machine.insert("load_at_the_end".to_owned(), load);
     }
     report.save(&settings.out)
 }
@@ -178,7 +181,7 @@ fn introspection(world: &World) -> Result<Contest> {
 }
 
 fn code(world: &World) -> Result<Contest> {
-    let mut ours: Vec<Box<dyn Source>> = Vec::new();
+    let mut ours: Sources = Vec::new();
     for cookies in world.sessions(CONNECTIONS)? {
         ours.push(Box::new(CodeFlow::new(HOST, "app", "openid profile", cookies)));
     }

@@ -34,6 +34,9 @@ pub trait Source: Send {
     fn read(&mut self, answer: &Answer<'_>) -> Result<Progress>;
 }
 
+/// One source a connection.
+pub type Sources = Vec<Box<dyn Source>>;
+
 /// Whether a unit of work is complete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {

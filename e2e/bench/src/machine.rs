@@ -31,7 +31,7 @@ pub fn facts() -> BTreeMap<String, String> {
 }
 
 /// The average number of runnable processes of the last minute: above 1 the machine is not ours alone.
-fn load() -> Option<String> {
+pub fn load() -> Option<String> {
     let text = std::fs::read_to_string("/proc/loadavg").ok()?;
     text.split(' ').next().map(str::to_owned)
 }

@@ -10,7 +10,7 @@ use super::pair::{Judge, Rounds, per_unit};
 use super::world::{HOST, PASSWORD, PEOPLE, World, person};
 use super::{CONNECTIONS, client_credentials};
 use crate::ceiling::TokenShape;
-use crate::load::{Load, Pace, Source, drive};
+use crate::load::{Load, Pace, Source, Sources, drive};
 use crate::pinned::{Pinned, cpu_time};
 use crate::report::{Flow, Progress, Report, Unit, median, rounded};
 use crate::server::beside;
@@ -89,7 +89,7 @@ pub(crate) fn measure(settings: &Settings, world: &World, report: &mut Report, p
     watch_others(&judge, report, progress)
 }
 
-fn people() -> Vec<Box<dyn Source>> {
+fn people() -> Sources {
     let one = |number| Box::new(SignIn::new(HOST, "app", &person(number), PASSWORD)) as Box<dyn Source>;
     (0..PEOPLE).map(one).collect()
 }
@@ -100,7 +100,7 @@ fn hash_beside(settings: &Settings, world: &World) -> Result<Hashed> {
     std::fs::write(&log, "")?;
     let arguments = ["hash".to_owned(), settings.seconds.to_string()];
     let mut program = Pinned::start("hash", &beside("nauthera-bench")?, arguments, &world.cpus.server, &log)?;
-    program.process().wait(Duration::from_secs(120))?;
+    program.process().wait(Duration::from_mins(2))?;
     serde_json::from_str(&program.process().output()).with_context(|| program.process().output())
 }
 

@@ -8,7 +8,7 @@ use e2e::parts::free_port;
 
 use super::world::World;
 use crate::ceiling::TokenShape;
-use crate::load::{Outcome, Pace, Source, drive};
+use crate::load::{Outcome, Pace, Source, Sources, drive};
 use crate::pinned::{Cpus, Pinned};
 use crate::report::{Flow, Progress, Unit, median, rounded, spread};
 use crate::server::beside;
@@ -30,9 +30,9 @@ pub(crate) struct Contest {
     /// The size of its static answer.
     pub static_bytes: usize,
     /// Who presses ours.
-    pub ours: Vec<Box<dyn Source>>,
+    pub ours: Sources,
     /// Who presses the ceiling, once it listens there.
-    pub ceiling: Box<dyn FnOnce(SocketAddr) -> Result<Vec<Box<dyn Source>>>>,
+    pub ceiling: Box<dyn FnOnce(SocketAddr) -> Result<Sources>>,
 }
 
 /// Runs contests.

@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result, ensure};
 use super::CONNECTIONS;
 use super::pair::{Judge, Rounds, per_unit};
 use super::world::{HOST, World, psql};
-use crate::load::{Pace, Source, once};
+use crate::load::{Pace, Source, Sources, once};
 use crate::pinned::Pinned;
 use crate::report::{Flow, Progress, Unit, median, rounded};
 use crate::settings::Settings;
@@ -60,7 +60,7 @@ pub(crate) fn measure(settings: &Settings, world: &World, progress: &mut Progres
     })
 }
 
-fn chains(world: &World, client_id: &str) -> Result<Vec<Box<dyn Source>>> {
+fn chains(world: &World, client_id: &str) -> Result<Sources> {
     let tokens = world.refresh_tokens(client_id, CONNECTIONS)?;
     let one = |token| Box::new(Refresh::new(HOST, client_id, token)) as Box<dyn Source>;
     Ok(tokens.into_iter().map(one).collect())

@@ -46,7 +46,7 @@ fn run(address: SocketAddr, pace: Pace) -> Result<Outcome> {
         measure: Duration::from_millis(200),
         meter: &|| Ok(Duration::ZERO),
     };
-    let mut sources: Vec<Box<dyn Source>> = vec![Box::new(Plain)];
+    let mut sources: Sources = vec![Box::new(Plain)];
     drive(&load, &mut sources)
 }
 

@@ -143,6 +143,7 @@ impl CodeFlow {
     }
 
     /// The same at other paths.
+    #[must_use]
     pub fn at(mut self, authorize: &str, token: &str) -> Self {
         self.authorize = self.authorize.replacen(endpoint::AUTHORIZE, authorize, 1);
         token.clone_into(&mut self.token);

@@ -2,7 +2,7 @@
 
 use anyhow::{Result, ensure};
 
-use crate::load::{Answer, Progress, Source};
+use crate::load::{Answer, Progress, Source, Sources};
 
 /// One of so many answers is looked into; the status of every one is.
 const SAMPLE: u64 = 64;
@@ -25,7 +25,7 @@ impl Repeat {
     }
 
     /// So many connections of the same.
-    pub fn many(connections: usize, request: &[u8], holds: &str) -> Vec<Box<dyn Source>> {
+    pub fn many(connections: usize, request: &[u8], holds: &str) -> Sources {
         let one = |_| Box::new(Self::new(request.to_vec(), holds)) as Box<dyn Source>;
         (0..connections).map(one).collect()
     }
