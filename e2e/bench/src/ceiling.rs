@@ -11,11 +11,6 @@
 //!   would not pass a conformance test;
 //! - answers have the size and the headers of ours, and tokens the same claims.
 
-#![expect(
-    clippy::unused_async,
-    reason = "a handler of actix is a future, also when it waits for nothing"
-)]
-
 mod prototype;
 
 use std::net::Ipv4Addr;

@@ -69,7 +69,6 @@ impl Cpus {
 }
 
 /// What a process has in memory.
-#[expect(clippy::struct_field_names, reason = "the unit is the last word of each")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Memory {
     /// Everything resident.

@@ -48,7 +48,7 @@ pub fn hash_for(time: Duration) -> Result<Hashed> {
     }
     Ok(Hashed {
         hashes,
-        cpu_seconds: (cpu_time(process)? - cpu).as_secs_f64(),
+        cpu_seconds: cpu_time(process)?.saturating_sub(cpu).as_secs_f64(),
         wall_seconds: began.elapsed().as_secs_f64(),
     })
 }

@@ -131,13 +131,13 @@ impl Logged {
             let digits = after.len() - after.trim_start_matches(|c: char| c.is_ascii_digit()).len();
             let (number, then) = after.split_at(digits);
             statement.push_str(before);
-            statement.push_str(&format!(":p{number}"));
+            statement.extend([":p", number]);
             // pgbench makes a parameter of each place, so each needs the type that the server named at one of them.
             if let (false, Some(of)) = (
                 then.starts_with("::"),
                 number.parse().ok().and_then(|number: usize| types.get(&number)),
             ) {
-                statement.push_str(&format!("::{of}"));
+                statement.extend(["::", of]);
             }
             rest = then;
         }
