@@ -137,7 +137,7 @@ impl Logged {
                 then.starts_with("::"),
                 number.parse().ok().and_then(|number: usize| types.get(&number)),
             ) {
-                statement.extend(["::", of]);
+                statement.extend(["::", of.as_str()]);
             }
             rest = then;
         }
