@@ -86,6 +86,11 @@ impl Postgres {
             .map_or(self.url.as_str(), |(server, _)| server)
     }
 
+    /// The file that the server writes its log to.
+    pub fn log(&self) -> PathBuf {
+        self.folder.join("data/log")
+    }
+
     /// Makes a database, from a template when one is given, and returns its URL.
     pub fn create_database(&self, name: &str, template: Option<&str>) -> Result<String> {
         create_database(&self.url, name, template)

@@ -2,6 +2,7 @@
 //! path from a folder of YAML to a person logged in. `make test` provides the real parts they need.
 
 mod admission;
+mod bench;
 mod charts;
 mod children;
 mod cluster;

@@ -17,6 +17,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("auth-server", &["snapshot", "oidc"]),
     ("oidc", &[]),
     ("e2e", &["crds", "operator", "oidc"]),
+    ("bench", &["e2e", "snapshot", "oidc"]),
 ];
 
 /// Crates that make their user know Kubernetes; a trailing `*` stands for any ending.
