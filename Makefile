@@ -1,7 +1,7 @@
 # Every target is three lines at most; longer work lives in e2e/tools. CI calls the same targets.
 export CARGO ?= cargo
 .DEFAULT_GOAL := help
-.PHONY: help demo images cluster cluster-down test bench lint generate fuzz setup clean
+.PHONY: help demo images cluster cluster-down test bench bench-peers lint generate fuzz setup clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,10 +26,13 @@ test: ## Install what is missing and run every test on real parts; ends with a s
 	@e2e/tools/install test
 	@e2e/tools/test
 
-bench: ## Measure every flow beside what the machine could do at most (BENCH_SECONDS=1.5 BENCH_ROUNDS=5 BENCH_ONLY=jwks,code)
+bench: ## Measure speed, size and growth beside what the machine could do at most (BENCH_SECONDS=1.5 BENCH_ROUNDS=5 BENCH_ONLY=jwks,code)
 	@e2e/tools/install bench
-	$(CARGO) build --profile perf --workspace --bins
-	@exec "$${CARGO_TARGET_DIR:-target}/perf/nauthera-bench"
+	@e2e/tools/bench
+
+bench-peers: ## Measure other servers under the same load beside ours (fetches oidc-provider and Keycloak)
+	@e2e/tools/install bench
+	@e2e/tools/bench peers
 
 lint: ## Check formatting, lints (warnings are errors) and the syntax of scripts
 	@e2e/tools/install build

@@ -27,14 +27,15 @@ pub fn program(variable: &str) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// One of our own binaries, from the same build as the running test.
+/// One of our own binaries, from the same build as the running test or program.
 pub fn product(binary: &str) -> Result<PathBuf> {
-    let test = std::env::current_exe().context("the running test has no path")?;
-    // target/debug/deps/it-<hash> stands beside target/debug/<binary>.
-    let folder = test
-        .parent()
-        .and_then(Path::parent)
-        .context("the running test is not in a target folder")?;
+    let own = std::env::current_exe().context("the running program has no path")?;
+    let folder = own.parent().context("the running program is in no folder")?;
+    // A test is target/debug/deps/it-<hash>, a program target/debug/<name>.
+    let folder = match folder.parent() {
+        Some(target) if folder.ends_with("deps") => target,
+        _ => folder,
+    };
     let path = folder.join(binary);
     ensure!(
         path.is_file(),

@@ -5,12 +5,18 @@
 //! a shared machine, too. Nothing passes or fails by time. `make bench` runs `nauthera-bench`, which is only the command
 //! line of this.
 
+mod answer;
 pub mod ceiling;
+pub mod convergence;
+mod exchange;
 pub mod fleet;
 pub mod flows;
+pub mod growth;
 pub mod load;
 pub mod machine;
+pub mod peers;
 pub mod pinned;
+pub mod plot;
 pub mod report;
 pub mod server;
 pub mod settings;

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use anyhow::Result;
 use bench::ceiling::{self, Ceiling};
-use bench::flows;
 use bench::report::Report;
 use bench::settings::Settings;
+use bench::{convergence, flows, growth, peers, plot};
 use clap::{Parser, Subcommand};
 
 /// How fast the auth server is, how small, and how it grows, beside what the machine could do at most.
@@ -25,6 +25,14 @@ struct Cli {
 enum Command {
     /// Each flow beside its ceiling, and what the server needs of memory.
     Flows(Settings),
+    /// What a request, a realm and a client cost with ever more of them, and how fast a server starts.
+    Growth(Settings),
+    /// How fast an edit arrives at 50 servers, and how long the operator compiles.
+    Convergence(Settings),
+    /// Other servers under the same load, on the same core (`make bench-peers` fetches them).
+    Peers(Settings),
+    /// Draw the plots of bench.json anew, and print its tables.
+    Plots(Settings),
     /// Be the program that ours is measured beside; started by the others.
     #[command(hide = true)]
     Ceiling(Ceiling),
@@ -41,10 +49,28 @@ fn main() -> Result<()> {
     match cli.command {
         None => {
             flows::run(&cli.settings)?;
+            growth::run(&cli.settings)?;
+            convergence::run(&cli.settings)?;
             show(&cli.settings)
         }
         Some(Command::Flows(settings)) => {
             flows::run(&settings)?;
+            show(&settings)
+        }
+        Some(Command::Growth(settings)) => {
+            growth::run(&settings)?;
+            show(&settings)
+        }
+        Some(Command::Convergence(settings)) => {
+            convergence::run(&settings)?;
+            show(&settings)
+        }
+        Some(Command::Peers(settings)) => {
+            peers::run(&settings)?;
+            show(&settings)
+        }
+        Some(Command::Plots(settings)) => {
+            plot::draw(&Report::load(&settings.out)?, &settings.out)?;
             show(&settings)
         }
         Some(Command::Ceiling(ceiling)) => ceiling::serve(&ceiling),

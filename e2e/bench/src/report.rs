@@ -3,6 +3,7 @@
 //! Parts of the benchmark that run on their own (`growth`, `peers`) read the document, replace their part and write it
 //! again. Rates are rounded to four digits: more would claim a precision that no run has.
 
+mod growth;
 mod markdown;
 mod progress;
 
@@ -98,7 +99,7 @@ impl Report {
 
     /// The tables.
     pub fn markdown(&self) -> String {
-        markdown::render(self)
+        markdown::render(self) + &growth::render(self)
     }
 }
 

@@ -22,11 +22,6 @@ pub(super) fn render(report: &Report) -> String {
     if let Some(start) = report.start_ms {
         line(&mut text, &format!("\n## Start\n\nFrom exec to ready: {start:.0} ms."));
     }
-    numbers(
-        &mut text,
-        "Convergence",
-        report.convergence.iter().map(|(name, value)| (name, *value)),
-    );
     text
 }
 
