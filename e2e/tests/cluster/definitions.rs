@@ -1,5 +1,6 @@
 //! The definition of a kind deleted by mistake, with every object of that kind.
 
+use std::collections::BTreeSet;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
@@ -60,10 +61,21 @@ pub(crate) async fn a_definition_that_is_deleted_by_mistake_costs_no_login(stage
         .recovered_in(took)
 }
 
-/// All Clients as a GitOps tool would apply them.
+/// All Clients as a GitOps tool would apply them; those of a namespace that is on its way out are not.
 async fn backup(stage: &Stage) -> Result<Value> {
+    let namespaces = stage.get("/api/v1/namespaces").await?;
+    let namespaces = namespaces["items"].as_array().into_iter().flatten();
+    let active = namespaces.filter(|namespace| namespace["status"]["phase"] == "Active");
+    let active: BTreeSet<&str> = active
+        .filter_map(|namespace| namespace["metadata"]["name"].as_str())
+        .collect();
     let list = stage.get(&format!("{API}/clients")).await?;
-    let items = list["items"].as_array().into_iter().flatten().map(|client| {
+    let clients = list["items"].as_array().into_iter().flatten();
+    let lasting = clients.filter(|client| {
+        let namespace = client["metadata"]["namespace"].as_str();
+        namespace.is_some_and(|namespace| active.contains(namespace))
+    });
+    let items = lasting.map(|client| {
         let metadata = ["name", "namespace", "labels", "annotations"].map(|field| (field, client["metadata"][field].clone()));
         let metadata: serde_json::Map<String, Value> = metadata
             .into_iter()

@@ -41,6 +41,12 @@ impl Axis {
         let (lowest, highest) = values.fold((f64::INFINITY, 0.0_f64), |(low, high), value| {
             (low.min(value), high.max(value))
         });
+        // Without any value.
+        let (lowest, highest) = if lowest.is_finite() {
+            (lowest, highest)
+        } else {
+            (1.0, 1.0)
+        };
         let (low, high) = match self.scale {
             Scale::FromZero => {
                 let step = step(highest);
