@@ -34,6 +34,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use arc_swap::ArcSwap;
 use futures::StreamExt as _;
 use ipnet::IpNet;
+use oidc::remembered::Remembered;
 use oidc::revocation::Revocations;
 use oidc::served::Served;
 
@@ -60,6 +61,7 @@ pub(crate) struct Shell {
     pub(crate) trusted_proxies: Vec<IpNet>,
     pub(crate) max_staleness: Duration,
     pub(crate) looks: LookBook,
+    pub(crate) remembered: Remembered,
 }
 
 impl Shell {
@@ -81,6 +83,7 @@ impl Shell {
             trusted_proxies: settings.trusted_proxies.clone(),
             max_staleness: settings.max_staleness,
             looks: LookBook::default(),
+            remembered: Remembered::default(),
         }
     }
 }

@@ -62,6 +62,7 @@ impl<'a> Exchange<'a> {
             served: &self.served,
             store: &*self.shell.store,
             revocations: &self.shell.revocations,
+            remembered: &self.shell.remembered,
             now: self.now,
             max_staleness: self.shell.max_staleness,
         }
