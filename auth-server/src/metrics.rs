@@ -80,6 +80,8 @@ pub(crate) struct Gauges {
     pub(crate) revocation_age: Gauge<f64, AtomicU64>,
     pub(crate) hash_queue: Gauge,
     pub(crate) database_statements: Gauge,
+    pub(crate) password_hashes: Gauge,
+    pub(crate) signatures: Gauge,
     pub(crate) ready: Gauge,
 }
 
@@ -136,6 +138,16 @@ impl Metrics {
             "database_statements",
             "Statements sent to the database since start",
             gauges.database_statements.clone(),
+        );
+        registry.register(
+            "password_hashes",
+            "Password hashes computed since start",
+            gauges.password_hashes.clone(),
+        );
+        registry.register(
+            "signatures",
+            "Signatures made with the keys that are served now",
+            gauges.signatures.clone(),
         );
         registry.register("ready", "1 while this server is ready", gauges.ready.clone());
         Self {
