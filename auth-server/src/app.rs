@@ -245,6 +245,9 @@ fn refresher(
         gauges.revocation_age.set(age.as_secs_f64());
         gauges.hash_queue.set(clamp(hasher.depth()));
         gauges.database_statements.set(clamp(database.statements()));
+        gauges.password_hashes.set(clamp(hasher.computed()));
+        let signatures: u64 = served.load().realms().map(|realm| realm.keys.signatures()).sum();
+        gauges.signatures.set(clamp(signatures));
         gauges.ready.set(i64::from(readiness.report().not_ready.is_empty()));
     })
 }

@@ -34,8 +34,9 @@ use actix_web::{HttpRequest, HttpResponse};
 use arc_swap::ArcSwap;
 use futures::StreamExt as _;
 use ipnet::IpNet;
+use oidc::remembered::Remembered;
 use oidc::revocation::Revocations;
-use oidc::served::Served;
+use oidc::served::{Served, ServedRealm};
 
 use crate::metrics::Metrics;
 use crate::password::Hasher;
@@ -43,7 +44,8 @@ use crate::store::Database;
 use error::Unread;
 use exchange::Exchange;
 use look::LookBook;
-use route::{Endpoint, Route};
+pub(crate) use route::Endpoint;
+use route::Route;
 
 /// Bytes of a request body that are read.
 const MAX_BODY_BYTES: usize = 64 * 1024;
@@ -60,6 +62,7 @@ pub(crate) struct Shell {
     pub(crate) trusted_proxies: Vec<IpNet>,
     pub(crate) max_staleness: Duration,
     pub(crate) looks: LookBook,
+    pub(crate) remembered: Remembered,
 }
 
 impl Shell {
@@ -81,6 +84,7 @@ impl Shell {
             trusted_proxies: settings.trusted_proxies.clone(),
             max_staleness: settings.max_staleness,
             looks: LookBook::default(),
+            remembered: Remembered::default(),
         }
     }
 }
@@ -90,35 +94,26 @@ pub(crate) async fn serve(request: HttpRequest, payload: web::Payload, shell: we
     let began = Instant::now();
     let (endpoint, mut response, https) = answer(&request, payload, &shell).await;
     headers::protect(&mut response, https);
-    let name = endpoint.map_or("none", Endpoint::name);
-    shell
-        .metrics
-        .exchange(name, response.status().as_u16(), began.elapsed());
-    tracing::debug!(endpoint = name, status = response.status().as_u16(), "answered");
+    let status = response.status().as_u16();
+    shell.metrics.exchange(endpoint, status, began.elapsed());
+    tracing::debug!(endpoint = endpoint.map(Endpoint::name), status, "answered");
     response
 }
 
 async fn answer(request: &HttpRequest, payload: web::Payload, shell: &Shell) -> (Option<Endpoint>, HttpResponse, bool) {
     let origin = origin::of(request, &shell.trusted_proxies);
-    let served = shell.served.load_full();
-    let path = request.path();
-    let found = well_known(&served, &origin.authority, path).or_else(|| {
-        served
-            .find(&origin.authority, path)
-            .and_then(|(realm, rest)| Some((realm, route::find(rest)?)))
-    });
-    let Some((realm, (route, tail))) = found else {
+    let Some((realm, route, tail)) = find(&shell.served.load(), &origin.authority, request.path()) else {
         return (None, static_file::outside(request), false);
     };
     let (endpoint, https) = (Some(route.endpoint), realm.realm.issuer.is_https());
     if request.method() == Method::OPTIONS {
-        return (endpoint, cors::preflight(request, realm, route), https);
+        return (endpoint, cors::preflight(request, &realm, route), https);
     }
     let (body, unread) = match read(request, payload, route).await {
         Ok(body) => (body, None),
         Err(unread) => (Bytes::new(), Some(unread)),
     };
-    let exchange = Exchange::new(shell, request, Arc::clone(realm), origin, body);
+    let exchange = Exchange::new(shell, request, realm, origin, body);
     let mut response = match unread {
         None => dispatch(&exchange, route, tail).await,
         Some(unread) if route.endpoint.has_pages() => page::unread(&exchange, &unread),
@@ -128,33 +123,43 @@ async fn answer(request: &HttpRequest, payload: web::Payload, shell: &Shell) -> 
     (endpoint, response, https)
 }
 
+/// The realm and the route of a path, and what follows a prefix.
+fn find<'p>(served: &Served, authority: &str, path: &'p str) -> Option<(Arc<ServedRealm>, &'static Route, &'p str)> {
+    well_known(served, authority, path).or_else(|| {
+        let (realm, rest) = served.find(authority, path)?;
+        let (route, tail) = route::find(rest)?;
+        Some((Arc::clone(realm), route, tail))
+    })
+}
+
 /// RFC 8414 §3: the well-known path stands between the host and the path of the issuer.
-fn well_known<'s>(
-    served: &'s Served,
+fn well_known<'p>(
+    served: &Served,
     authority: &str,
-    path: &str,
-) -> Option<(&'s Arc<oidc::served::ServedRealm>, (&'static Route, &'static str))> {
-    let (route, _) = route::find(oidc::endpoint::OAUTH_AUTHORIZATION_SERVER)?;
+    path: &'p str,
+) -> Option<(Arc<ServedRealm>, &'static Route, &'p str)> {
     let issuer_path = path.strip_prefix(oidc::endpoint::OAUTH_AUTHORIZATION_SERVER)?;
     let (realm, rest) = served.find(authority, issuer_path)?;
-    rest.is_empty().then_some((realm, (route, "")))
+    let (route, tail) = route::find(oidc::endpoint::OAUTH_AUTHORIZATION_SERVER)?;
+    rest.is_empty().then(|| (Arc::clone(realm), route, tail))
 }
 
 async fn dispatch(exchange: &Exchange<'_>, route: &Route, tail: &str) -> HttpResponse {
+    // What people visit is kept apart: room for it would be made, and copied, in each request of a program.
     match route.endpoint {
         Endpoint::Discovery => document::discovery(exchange, route),
         Endpoint::AuthorizationServerMetadata => document::authorization_server(exchange, route),
         Endpoint::Jwks => document::jwks(exchange, route),
-        Endpoint::Authorize => front::authorize(exchange).await,
-        Endpoint::Consent => front::consent(exchange).await,
-        Endpoint::ChooseAccount => front::choose_account(exchange).await,
-        Endpoint::Login => login::submit(exchange).await,
-        Endpoint::EndSession => end_session::request(exchange).await,
-        Endpoint::Logout => end_session::confirm(exchange).await,
+        Endpoint::Authorize => Box::pin(front::authorize(exchange)).await,
+        Endpoint::Consent => Box::pin(front::consent(exchange)).await,
+        Endpoint::ChooseAccount => Box::pin(front::choose_account(exchange)).await,
+        Endpoint::Login => Box::pin(login::submit(exchange)).await,
+        Endpoint::EndSession => Box::pin(end_session::request(exchange)).await,
+        Endpoint::Logout => Box::pin(end_session::confirm(exchange)).await,
         Endpoint::Token => token::respond(exchange).await,
         Endpoint::Userinfo => userinfo::respond(exchange).await,
         Endpoint::Introspect => introspect::respond(exchange).await,
-        Endpoint::Revoke => revoke::respond(exchange).await,
+        Endpoint::Revoke => Box::pin(revoke::respond(exchange)).await,
         Endpoint::Asset => static_file::asset(exchange.request, tail),
         Endpoint::RealmLogo => static_file::realm_logo(exchange, route, tail),
         Endpoint::ClientLogo => static_file::client_logo(exchange, route, tail),
@@ -189,15 +194,29 @@ async fn body(request: &HttpRequest, payload: web::Payload, patience: Duration) 
 }
 
 async fn collect(mut payload: web::Payload) -> Result<Bytes, Unread> {
-    let mut body = BytesMut::new();
-    while let Some(chunk) = payload.next().await {
-        let chunk = chunk.map_err(|_| Unread::Unreadable)?;
-        if body.len() + chunk.len() > MAX_BODY_BYTES {
-            return Err(Unread::TooLarge);
-        }
-        body.extend_from_slice(&chunk);
+    let first = piece(&mut payload, 0).await?.unwrap_or_default();
+    let Some(second) = piece(&mut payload, first.len()).await? else {
+        // A body usually comes in one piece, which is taken as it is.
+        return Ok(first);
+    };
+    let mut body = BytesMut::from(first.as_ref());
+    body.extend_from_slice(&second);
+    while let Some(piece) = piece(&mut payload, body.len()).await? {
+        body.extend_from_slice(&piece);
     }
     Ok(body.freeze())
+}
+
+/// The next piece of a body of which there are so many bytes already.
+async fn piece(payload: &mut web::Payload, bytes: usize) -> Result<Option<Bytes>, Unread> {
+    let Some(piece) = payload.next().await else {
+        return Ok(None);
+    };
+    let piece = piece.map_err(|_| Unread::Unreadable)?;
+    if bytes + piece.len() > MAX_BODY_BYTES {
+        return Err(Unread::TooLarge);
+    }
+    Ok(Some(piece))
 }
 
 #[cfg(test)]
@@ -209,6 +228,16 @@ mod tests {
     use actix_web::test::TestRequest;
 
     use super::*;
+
+    /// The framework makes room for the whole future of a request, and copies it there: its size is paid by each.
+    #[test]
+    fn the_future_of_a_request_is_small() {
+        fn size_of_future<A, B, C, F>(_: fn(A, B, C) -> F) -> usize {
+            size_of::<F>()
+        }
+        let bytes = size_of_future(serve);
+        assert!(bytes <= 2560, "{bytes} bytes");
+    }
 
     #[actix_web::test]
     async fn a_body_that_never_ends_is_given_up() {

@@ -1,7 +1,7 @@
 //! Prometheus metrics. Labels are closed sets, so no request can add a time series.
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use prometheus_client::encoding::text::encode;
@@ -11,6 +11,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
+
+use crate::http::Endpoint;
 
 /// Labels of one HTTP exchange.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -45,12 +47,24 @@ pub(crate) enum LoginResult {
     Unavailable,
 }
 
+/// The statuses that endpoints answer with. Others are counted as well, only slower.
+const STATUSES: [u16; 14] = [200, 204, 303, 304, 400, 401, 403, 404, 405, 413, 415, 422, 429, 503];
+
+/// The series of one endpoint, each found by its labels once: looking them up takes a lock and a hash.
+#[derive(Default)]
+struct Series {
+    requests: [OnceLock<Counter>; STATUSES.len()],
+    seconds: OnceLock<Histogram>,
+}
+
 /// All metrics of a server. Reading gauges that live elsewhere happens at scrape time.
 #[derive(Clone)]
 pub(crate) struct Metrics {
     registry: Arc<Registry>,
     requests: Family<Exchange, Counter>,
     seconds: Family<EndpointLabel, Histogram, fn() -> Histogram>,
+    /// By [`Endpoint::index`]; the last one is of requests that belong to no endpoint.
+    series: Arc<[Series; Endpoint::COUNT + 1]>,
     logins: Family<LoginLabel, Counter>,
     gauges: Gauges,
 }
@@ -66,6 +80,8 @@ pub(crate) struct Gauges {
     pub(crate) revocation_age: Gauge<f64, AtomicU64>,
     pub(crate) hash_queue: Gauge,
     pub(crate) database_statements: Gauge,
+    pub(crate) password_hashes: Gauge,
+    pub(crate) signatures: Gauge,
     pub(crate) ready: Gauge,
 }
 
@@ -123,20 +139,42 @@ impl Metrics {
             "Statements sent to the database since start",
             gauges.database_statements.clone(),
         );
+        registry.register(
+            "password_hashes",
+            "Password hashes computed since start",
+            gauges.password_hashes.clone(),
+        );
+        registry.register(
+            "signatures",
+            "Signatures made with the keys that are served now",
+            gauges.signatures.clone(),
+        );
         registry.register("ready", "1 while this server is ready", gauges.ready.clone());
         Self {
             registry: Arc::new(root),
             requests,
             seconds,
+            series: Arc::default(),
             logins,
             gauges,
         }
     }
 
-    pub(crate) fn exchange(&self, endpoint: &'static str, status: u16, took: Duration) {
-        self.requests.get_or_create(&Exchange { endpoint, status }).inc();
-        self.seconds
-            .get_or_create(&EndpointLabel { endpoint })
+    /// Counts one HTTP exchange; `None` is an address that belongs to no endpoint.
+    pub(crate) fn exchange(&self, endpoint: Option<Endpoint>, status: u16, took: Duration) {
+        let name = endpoint.map_or("none", Endpoint::name);
+        let Some(series) = self.series.get(endpoint.map_or(Endpoint::COUNT, Endpoint::index)) else {
+            return;
+        };
+        let labels = Exchange { endpoint: name, status };
+        let known = STATUSES.iter().position(|known| *known == status);
+        match known.and_then(|at| series.requests.get(at)) {
+            Some(counter) => counter.get_or_init(|| self.requests.get_or_create_owned(&labels)).inc(),
+            None => self.requests.get_or_create(&labels).inc(),
+        };
+        series
+            .seconds
+            .get_or_init(|| self.seconds.get_or_create_owned(&EndpointLabel { endpoint: name }))
             .observe(took.as_secs_f64());
     }
 

@@ -5,8 +5,10 @@
 //! waiting. Comparing takes constant time; which parameters are today's is decided here and nowhere else.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use argon2::password_hash::phc::{Ident, Output, ParamsString, PasswordHash, Salt};
 use argon2::{Algorithm, Argon2, Block, Params, Version};
@@ -19,6 +21,8 @@ const MEMORY_KIB: u32 = 19 * 1024;
 const PASSES: u32 = 2;
 const LANES: u32 = 1;
 const OUTPUT_BYTES: usize = 32;
+/// How long a thread without work keeps the memory that it hashed in.
+const ARENA_IDLE: Duration = Duration::from_secs(10);
 /// Stored hashes may ask for at most this much, so that an imported row cannot exhaust a worker.
 const MAX_MEMORY_KIB: u32 = 128 * 1024;
 const MAX_PASSES: u32 = 10;
@@ -59,6 +63,7 @@ enum Job {
 pub struct Hasher {
     jobs: std::sync::mpsc::SyncSender<Job>,
     waiting: Arc<AtomicUsize>,
+    computed: Arc<AtomicU64>,
     /// Jobs that fit, waiting or running.
     room: usize,
     places: Places,
@@ -72,17 +77,19 @@ impl Hasher {
     pub fn start(workers: usize, queue: usize) -> std::io::Result<Self> {
         let room = workers.max(1) + queue;
         let (jobs, queue) = std::sync::mpsc::sync_channel(queue);
-        let queue = Arc::new(std::sync::Mutex::new(queue));
+        let queue = Arc::new(Mutex::new(queue));
         let waiting = Arc::new(AtomicUsize::new(0));
+        let computed = Arc::new(AtomicU64::new(0));
         for worker in 0..workers.max(1) {
-            let (queue, waiting) = (Arc::clone(&queue), Arc::clone(&waiting));
+            let (queue, waiting, computed) = (Arc::clone(&queue), Arc::clone(&waiting), Arc::clone(&computed));
             std::thread::Builder::new()
                 .name(format!("hash-{worker}"))
-                .spawn(move || work(&queue, &waiting))?;
+                .spawn(move || work(&queue, &waiting, computed))?;
         }
         Ok(Self {
             jobs,
             waiting,
+            computed,
             room,
             places: Places::default(),
         })
@@ -123,6 +130,11 @@ impl Hasher {
         self.waiting.load(Ordering::Relaxed)
     }
 
+    /// Hashes computed so far, for verifying and for storing.
+    pub fn computed(&self) -> u64 {
+        self.computed.load(Ordering::Relaxed)
+    }
+
     fn submit(&self, job: Job) -> Result<(), Saturated> {
         self.waiting.fetch_add(1, Ordering::Relaxed);
         self.jobs.try_send(job).map_err(|_| {
@@ -153,16 +165,61 @@ impl Drop for Place {
 
 /// Hashes on the calling thread; for the command line.
 pub fn hash_now(password: &Secret<String>) -> Option<Secret<String>> {
-    hash(password, &mut Vec::new())
+    hash(password, &mut Arena::default())
 }
 
-fn work(queue: &std::sync::Mutex<std::sync::mpsc::Receiver<Job>>, waiting: &AtomicUsize) {
+/// The memory that a thread hashes in, kept from one hash to the next.
+#[derive(Default)]
+struct Arena {
+    blocks: Vec<Block>,
+    computed: Arc<AtomicU64>,
+}
+
+impl Arena {
+    /// Memory for one hash.
+    fn blocks(&mut self, count: usize) -> Option<&mut [Block]> {
+        self.computed.fetch_add(1, Ordering::Relaxed);
+        if self.blocks.len() < count {
+            self.blocks.resize(count, Block::default());
+        }
+        self.blocks.get_mut(..count)
+    }
+
+    /// Gives everything back.
+    fn release(&mut self) {
+        self.blocks = Vec::new();
+    }
+
+    /// Gives back what an imported hash needed beyond today's parameters.
+    fn shrink(&mut self) {
+        let usual = MEMORY_KIB as usize;
+        if self.blocks.len() > usual {
+            self.blocks.truncate(usual);
+            self.blocks.shrink_to_fit();
+        }
+    }
+}
+
+fn work(queue: &Mutex<Receiver<Job>>, waiting: &AtomicUsize, computed: Arc<AtomicU64>) {
     // On Linux the nice value belongs to the thread. Without the right to change it hashing merely competes.
     let _ = rustix::process::nice(19);
-    let mut arena = Vec::new();
+    let mut arena = Arena {
+        blocks: Vec::new(),
+        computed,
+    };
     loop {
-        let job = queue.lock().unwrap_or_else(std::sync::PoisonError::into_inner).recv();
-        let Ok(job) = job else { return };
+        let job = queue
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .recv_timeout(ARENA_IDLE);
+        let job = match job {
+            Ok(job) => job,
+            Err(RecvTimeoutError::Timeout) => {
+                arena.release();
+                continue;
+            }
+            Err(RecvTimeoutError::Disconnected) => return,
+        };
         match job {
             Job::Verify { hash, password, reply } if !reply.is_closed() => {
                 let verdict = verify(&hash, &password, &mut arena);
@@ -178,10 +235,11 @@ fn work(queue: &std::sync::Mutex<std::sync::mpsc::Receiver<Job>>, waiting: &Atom
                 waiting.fetch_sub(1, Ordering::Relaxed);
             }
         }
+        arena.shrink();
     }
 }
 
-fn verify(stored: &Secret<String>, password: &Secret<String>, arena: &mut Vec<Block>) -> Verdict {
+fn verify(stored: &Secret<String>, password: &Secret<String>, arena: &mut Arena) -> Verdict {
     compare(stored.expose(), password, arena).unwrap_or_else(|| {
         // A hash that cannot be used takes as long as any other: its person must not stand out.
         let _ = compare(ABSENT_PERSON_HASH, password, arena);
@@ -193,7 +251,7 @@ fn verify(stored: &Secret<String>, password: &Secret<String>, arena: &mut Vec<Bl
 }
 
 /// `None` when `stored` is malformed, or asks for too much.
-fn compare(stored: &str, password: &Secret<String>, arena: &mut Vec<Block>) -> Option<Verdict> {
+fn compare(stored: &str, password: &Secret<String>, arena: &mut Arena) -> Option<Verdict> {
     let parsed = PasswordHash::new(stored).ok()?;
     let (salt, expected) = (parsed.salt?, parsed.hash?);
     let algorithm = Algorithm::try_from(parsed.algorithm.as_str()).ok()?;
@@ -218,7 +276,7 @@ fn compare(stored: &str, password: &Secret<String>, arena: &mut Vec<Block>) -> O
     })
 }
 
-fn hash(password: &Secret<String>, arena: &mut Vec<Block>) -> Option<Secret<String>> {
+fn hash(password: &Secret<String>, arena: &mut Arena) -> Option<Secret<String>> {
     let params = Params::new(MEMORY_KIB, PASSES, LANES, Some(OUTPUT_BYTES)).ok()?;
     let salt = Salt::generate();
     let mut output = [0_u8; OUTPUT_BYTES];
@@ -239,13 +297,9 @@ fn fill(
     password: &Secret<String>,
     salt: &[u8],
     output: &mut [u8],
-    arena: &mut Vec<Block>,
+    arena: &mut Arena,
 ) -> Option<()> {
-    let blocks = argon2.params().block_count();
-    if arena.len() < blocks {
-        arena.resize(blocks, Block::default());
-    }
-    let memory = arena.get_mut(..blocks)?;
+    let memory = arena.blocks(argon2.params().block_count())?;
     argon2
         .hash_password_into_with_memory(password.expose().as_bytes(), salt, output, memory)
         .ok()
@@ -263,7 +317,7 @@ mod tests {
 
     #[test]
     fn a_hash_matches_its_password_and_no_other() {
-        let mut arena = Vec::new();
+        let mut arena = Arena::default();
         let stored = hash(&secret("correct horse"), &mut arena).unwrap();
         assert!(
             stored.expose().starts_with("$argon2id$v=19$m=19456,t=2,p=1$"),
@@ -288,7 +342,7 @@ mod tests {
             "$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHQ${}",
             base64::Engine::encode(&base64::engine::general_purpose::STANDARD_NO_PAD, output)
         );
-        let mut arena = Vec::new();
+        let mut arena = Arena::default();
         let upgraded = verify(&secret(&phc), &secret("old"), &mut arena).upgraded.unwrap();
         assert!(verify(&upgraded, &secret("old"), &mut arena).matched);
         let wrong = verify(&secret(&phc), &secret("new"), &mut arena);
@@ -297,7 +351,7 @@ mod tests {
 
     #[test]
     fn malformed_and_excessive_hashes_never_match() {
-        let mut arena = Vec::new();
+        let mut arena = Arena::default();
         for stored in [
             "",
             "x",
@@ -313,9 +367,9 @@ mod tests {
     #[test]
     fn an_unusable_hash_costs_as_much_as_a_real_one() {
         for stored in ["x", "$argon2id$v=19$m=99999999,t=2,p=1$c2FsdHNhbHQ$AAAA"] {
-            let mut arena = Vec::new();
+            let mut arena = Arena::default();
             verify(&secret(stored), &secret("x"), &mut arena);
-            assert!(arena.len() >= 19 * 1024, "{stored}");
+            assert!(arena.blocks.len() >= 19 * 1024, "{stored}");
         }
     }
 
@@ -341,11 +395,12 @@ mod tests {
         assert!(hasher.admit("a").is_ok());
     }
 
-    fn idle(room: usize) -> (Hasher, std::sync::mpsc::Receiver<Job>) {
+    fn idle(room: usize) -> (Hasher, Receiver<Job>) {
         let (jobs, queue) = std::sync::mpsc::sync_channel(room);
         let hasher = Hasher {
             jobs,
             waiting: Arc::default(),
+            computed: Arc::default(),
             room,
             places: Places::default(),
         };

@@ -2,6 +2,8 @@
 //!
 //! A JWT and an opaque token say the same; an opaque one is sealed instead of signed. Neither holds profile data.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::Timestamp;
@@ -14,6 +16,7 @@ use crate::seal::Purpose;
 
 /// The claims of an access token (RFC 9068 §2.2), and what revoking it needs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(from = "Members")]
 pub(crate) struct AccessToken {
     pub(crate) iss: String,
     pub(crate) sub: String,
@@ -22,7 +25,7 @@ pub(crate) struct AccessToken {
     pub(crate) exp: i64,
     pub(crate) iat: i64,
     pub(crate) jti: TokenId,
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub(crate) scope: String,
     /// Only in tokens about people.
     #[serde(flatten)]
@@ -30,38 +33,112 @@ pub(crate) struct AccessToken {
 }
 
 /// What a token about a person says in addition.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct PersonClaims {
     pub(crate) auth_time: i64,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) acr: Option<String>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) amr: Vec<String>,
     /// Absent in tokens that outlive the session (`offline_access`).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) sid: Option<SessionId>,
     /// The grant it was issued from.
     #[serde(rename = "gid")]
     pub(crate) grant: GrantId,
     /// The refresh family it was issued with.
-    #[serde(rename = "fid", default, skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "fid", skip_serializing_if = "Option::is_none")]
     pub(crate) family: Option<FamilyId>,
     /// The person's epoch.
     #[serde(rename = "epoch")]
     pub(crate) epoch: i32,
     /// Names of claims asked for by the `claims` parameter, for the UserInfo endpoint.
-    #[serde(rename = "userinfo_claims", default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(rename = "userinfo_claims", skip_serializing_if = "Vec::is_empty")]
     pub(crate) userinfo_claims: Vec<String>,
+}
+
+/// The members of a token as they come back: read in one pass, which a flattened struct is not.
+#[derive(Deserialize)]
+struct Members {
+    iss: String,
+    sub: String,
+    aud: Audience,
+    client_id: String,
+    exp: i64,
+    iat: i64,
+    jti: TokenId,
+    #[serde(default)]
+    scope: String,
+    auth_time: Option<i64>,
+    acr: Option<String>,
+    #[serde(default)]
+    amr: Vec<String>,
+    sid: Option<SessionId>,
+    gid: Option<GrantId>,
+    fid: Option<FamilyId>,
+    epoch: Option<i32>,
+    #[serde(default)]
+    userinfo_claims: Vec<String>,
+}
+
+impl From<Members> for AccessToken {
+    fn from(members: Members) -> Self {
+        let Members {
+            iss,
+            sub,
+            aud,
+            client_id,
+            exp,
+            iat,
+            jti,
+            scope,
+            auth_time,
+            acr,
+            amr,
+            sid,
+            gid,
+            fid,
+            epoch,
+            userinfo_claims,
+        } = members;
+        let person = match (auth_time, gid, epoch) {
+            (Some(auth_time), Some(grant), Some(epoch)) => Some(PersonClaims {
+                auth_time,
+                acr,
+                amr,
+                sid,
+                grant,
+                family: fid,
+                epoch,
+                userinfo_claims,
+            }),
+            _ => None,
+        };
+        Self {
+            iss,
+            sub,
+            aud,
+            client_id,
+            exp,
+            iat,
+            jti,
+            scope,
+            person,
+        }
+    }
 }
 
 impl AccessToken {
     /// A token that this realm issued. It may have expired or been revoked since.
-    pub(crate) fn decode(context: &Context<'_>, token: &str) -> Option<Self> {
-        let claims: Self = if token.contains('.') {
-            let payload = context.keys().verify(TokenType::AccessToken, token).ok()?;
-            serde_json::from_slice(&payload).ok()?
+    pub(crate) fn decode(context: &Context<'_>, token: &str) -> Option<Arc<Self>> {
+        let keys = context.keys();
+        let claims = if token.contains('.') {
+            context.remembered.verified(keys, token, || {
+                let payload = keys.verify(TokenType::AccessToken, token).ok()?;
+                serde_json::from_slice(&payload).ok()
+            })?
         } else {
-            context.keys().sealer().open(Purpose::AccessToken, token).ok()?
+            Arc::new(keys.sealer().open(Purpose::AccessToken, token).ok()?)
         };
         (claims.iss == context.issuer()).then_some(claims)
     }

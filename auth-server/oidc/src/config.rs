@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::id::RealmId;
+pub use crate::jose::client_keys::ClientKeys;
 use crate::{Secret, Timestamp};
 
 /// One compiled unit of configuration: versioned, delivered and rejected on its own.
@@ -355,10 +356,10 @@ pub enum ClientAuthentication {
     SecretBasic(Vec<SecretHash>),
     /// `client_secret_post`, with the hashes of the secrets that are accepted now.
     SecretPost(Vec<SecretHash>),
-    /// `private_key_jwt`, with the client's public keys as a JWK Set (JSON text).
+    /// `private_key_jwt`, with the client's public keys.
     PrivateKeyJwt {
         /// RFC 7517 §5.
-        jwks: String,
+        jwks: ClientKeys,
     },
 }
 

@@ -10,6 +10,7 @@ use crate::Timestamp;
 use crate::config::Realm;
 use crate::id::RealmId;
 use crate::keys::Keys;
+use crate::remembered::Remembered;
 use crate::revocation::Revocations;
 use crate::served::ServedRealm;
 use crate::store::Store;
@@ -26,6 +27,8 @@ pub struct Context<'a> {
     pub store: &'a dyn Store,
     /// What is revoked.
     pub revocations: &'a Revocations,
+    /// What need not be worked out or read again.
+    pub remembered: &'a Remembered,
     /// The moment of the request.
     pub now: Timestamp,
     /// How old the knowledge about revocations may be where nothing else re-checks a credential.
@@ -49,7 +52,7 @@ impl<'a> Context<'a> {
     }
 
     /// The realm's keys.
-    pub fn keys(&self) -> &'a Keys {
+    pub fn keys(&self) -> &'a Arc<Keys> {
         &self.served.keys
     }
 

@@ -7,6 +7,7 @@
 mod proof;
 
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 pub use proof::{KeyFault, prove};
 use serde_json::{Value, json};
@@ -38,6 +39,7 @@ pub struct Keys {
     macs: Vec<OnceLock<Option<MacKey>>>,
     sealer: Sealer,
     jwks: OnceLock<Document>,
+    signatures: AtomicU64,
 }
 
 /// What was made of one signing key so far.
@@ -55,6 +57,7 @@ impl Keys {
             macs: set.sealing.iter().map(|_| OnceLock::new()).collect(),
             sealer: Sealer::new(set.realm, &set.sealing),
             jwks: OnceLock::new(),
+            signatures: AtomicU64::new(0),
             set,
         }
     }
@@ -100,7 +103,13 @@ impl Keys {
             })
             .as_ref()
             .map_err(|unusable| *unusable)?;
+        self.signatures.fetch_add(1, Ordering::Relaxed);
         Ok(signer.sign(typ, claims)?)
+    }
+
+    /// Signatures asked for so far, those of session cookies not counted: what flows cost most beside hashes.
+    pub fn signatures(&self) -> u64 {
+        self.signatures.load(Ordering::Relaxed)
     }
 
     /// The payload of a token of type `typ` that this realm signed with a key it still publishes. Claims, expiry

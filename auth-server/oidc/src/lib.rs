@@ -32,6 +32,7 @@ pub mod mint;
 pub mod parameters;
 pub mod person;
 pub mod redirect_uri;
+pub mod remembered;
 pub mod revocation;
 pub mod seal;
 pub mod secret;

@@ -19,7 +19,16 @@ const REPEATABLE: &[&str] = &["resource"];
 /// The parameters of one request.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Parameters {
-    pairs: Vec<(String, String)>,
+    /// All names and values, decoded, one behind the other.
+    text: String,
+    pairs: Vec<Pair>,
+}
+
+/// Where in the text a name and its value end; the name begins where the pair before ends.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Pair {
+    name_end: usize,
+    value_end: usize,
 }
 
 /// Why bytes are not parameters. The texts are safe to show to a client.
@@ -51,53 +60,71 @@ impl Parameters {
         if bytes.len() > MAX_BYTES {
             return Err(ParameterError::TooLarge);
         }
-        let mut pairs: Vec<(String, String)> = Vec::with_capacity(12);
+        let mut parsed = Self {
+            text: String::with_capacity(bytes.len()),
+            pairs: Vec::with_capacity(12),
+        };
         for part in bytes.split(|byte| *byte == b'&') {
             if part.is_empty() {
                 continue;
             }
-            if pairs.len() == MAX_PARAMETERS {
+            if parsed.pairs.len() == MAX_PARAMETERS {
                 return Err(ParameterError::TooMany);
             }
-            let (name, value) = match part.iter().position(|byte| *byte == b'=') {
-                Some(at) => (part.get(..at), part.get(at + 1..)),
-                None => (Some(part), None),
-            };
-            let name = decode_form(name.unwrap_or_default())
-                .filter(|name| name.len() <= MAX_NAME_BYTES)
-                .ok_or(ParameterError::BadName)?;
-            let value =
-                decode_form(value.unwrap_or_default()).ok_or_else(|| ParameterError::BadEncoding(printable(&name)))?;
-            if value.len() > MAX_VALUE_BYTES {
-                return Err(ParameterError::TooLong(printable(&name)));
-            }
-            if !REPEATABLE.contains(&name.as_str()) && pairs.iter().any(|(known, _)| *known == name) {
-                return Err(ParameterError::Duplicate(printable(&name)));
-            }
-            pairs.push((name, value));
+            parsed.push(part)?;
         }
-        Ok(Self { pairs })
+        Ok(parsed)
+    }
+
+    /// Takes up one `name=value`.
+    fn push(&mut self, part: &[u8]) -> Result<(), ParameterError> {
+        let (name, value) = match part.iter().position(|byte| *byte == b'=') {
+            Some(at) => (part.get(..at), part.get(at + 1..)),
+            None => (Some(part), None),
+        };
+        let name_start = self.text.len();
+        decode_onto(&mut self.text, name.unwrap_or_default()).ok_or(ParameterError::BadName)?;
+        let name_end = self.text.len();
+        if name_end - name_start > MAX_NAME_BYTES {
+            return Err(ParameterError::BadName);
+        }
+        let decoded = decode_onto(&mut self.text, value.unwrap_or_default());
+        let value_end = self.text.len();
+        let name = self.text.get(name_start..name_end).unwrap_or_default();
+        decoded.ok_or_else(|| ParameterError::BadEncoding(printable(name)))?;
+        if value_end - name_end > MAX_VALUE_BYTES {
+            return Err(ParameterError::TooLong(printable(name)));
+        }
+        if !REPEATABLE.contains(&name) && self.iter().any(|(known, _)| known == name) {
+            return Err(ParameterError::Duplicate(printable(name)));
+        }
+        self.pairs.push(Pair { name_end, value_end });
+        Ok(())
     }
 
     /// The value of a parameter. One sent without a value counts as omitted (RFC 6749 §3.1).
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.pairs
-            .iter()
-            .find(|(known, value)| known == name && !value.is_empty())
-            .map(|(_, value)| value.as_str())
+        self.iter()
+            .find(|(known, value)| *known == name && !value.is_empty())
+            .map(|(_, value)| value)
     }
 
     /// All values of a parameter that may repeat, in order.
     pub fn all<'p>(&'p self, name: &'static str) -> impl Iterator<Item = &'p str> {
-        self.pairs
-            .iter()
-            .filter(move |(known, value)| known == name && !value.is_empty())
-            .map(|(_, value)| value.as_str())
+        self.iter()
+            .filter(move |(known, value)| *known == name && !value.is_empty())
+            .map(|(_, value)| value)
     }
 
     /// Names and values in the order they came.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.pairs.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+        let mut start = 0;
+        self.pairs.iter().map(move |pair| {
+            let name = self.text.get(start..pair.name_end).unwrap_or_default();
+            let value = self.text.get(pair.name_end..pair.value_end).unwrap_or_default();
+            start = pair.value_end;
+            (name, value)
+        })
     }
 
     /// The values of a space-separated list (RFC 6749 §3.3), each once, in order.
@@ -115,13 +142,25 @@ impl Parameters {
 impl std::fmt::Debug for Parameters {
     /// Names only: values may be secrets.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_set().entries(self.pairs.iter().map(|(name, _)| name)).finish()
+        f.debug_set().entries(self.iter().map(|(name, _)| name)).finish()
     }
 }
 
 /// Decodes one name or value of `application/x-www-form-urlencoded`. `None` for a broken escape, text that is not
 /// UTF-8, or a null character, which no store could hold.
 pub(crate) fn decode_form(encoded: &[u8]) -> Option<String> {
+    let mut decoded = String::with_capacity(encoded.len());
+    decode_onto(&mut decoded, encoded)?;
+    Some(decoded)
+}
+
+/// Like [`decode_form`], behind `text`; which is as it was when nothing can be decoded.
+fn decode_onto(text: &mut String, encoded: &[u8]) -> Option<()> {
+    // Most names and values need no decoding.
+    if !encoded.iter().any(|byte| matches!(byte, b'+' | b'%' | 0)) {
+        text.push_str(std::str::from_utf8(encoded).ok()?);
+        return Some(());
+    }
     let mut decoded = Vec::with_capacity(encoded.len());
     let mut rest = encoded.iter();
     while let Some(&byte) = rest.next() {
@@ -131,7 +170,12 @@ pub(crate) fn decode_form(encoded: &[u8]) -> Option<String> {
             other => other,
         });
     }
-    String::from_utf8(decoded).ok().filter(|text| !text.contains('\0'))
+    let decoded = std::str::from_utf8(&decoded).ok()?;
+    if decoded.contains('\0') {
+        return None;
+    }
+    text.push_str(decoded);
+    Some(())
 }
 
 fn hex(digit: u8) -> Option<u8> {

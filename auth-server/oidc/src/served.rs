@@ -15,10 +15,19 @@ use crate::keys::Keys;
 /// Everything a fleet serves.
 #[derive(Clone, Debug, Default)]
 pub struct Served {
-    by_authority: HashMap<Box<str>, Vec<Arc<ServedRealm>>>,
+    hosts: HashMap<Arc<str>, Arc<Host>>,
     realms: HashMap<RealmId, Arc<ServedRealm>>,
     /// What is known of realms that cannot be served yet: rules, keys or clients that wait for the rest.
     waiting: HashMap<RealmId, Parts>,
+}
+
+/// The realms of one host.
+#[derive(Clone, Debug, Default)]
+struct Host {
+    /// By the path of the issuer.
+    realms: HashMap<Arc<str>, Arc<ServedRealm>>,
+    /// Segments of the longest such path, or more.
+    deepest: usize,
 }
 
 /// A realm with its keys and clients, ready to serve.
@@ -65,11 +74,7 @@ impl Served {
     /// The realm whose issuer matches `authority` and is the longest prefix of `path`, with the rest of the path
     /// (`/oauth2/token`). A prefix ends at a slash: `/auth` does not serve `/authority`.
     pub fn find<'s, 'p>(&'s self, authority: &str, path: &'p str) -> Option<(&'s Arc<ServedRealm>, &'p str)> {
-        let candidates = self.by_authority.get(authority)?;
-        candidates.iter().find_map(|served| {
-            let rest = path.strip_prefix(served.realm.issuer.path())?;
-            (rest.is_empty() || rest.starts_with('/')).then_some((served, rest))
-        })
+        self.hosts.get(authority)?.find(path)
     }
 
     /// The realm of that id.
@@ -102,7 +107,11 @@ impl Served {
                 })
                 .apply(change);
         }
+        let mut hosts = self.hosts.clone();
         for (id, parts) in touched {
+            if let Some(before) = self.realms.get(&id) {
+                take_off(&mut hosts, before);
+            }
             match parts {
                 Parts {
                     realm: Some(realm),
@@ -110,15 +119,14 @@ impl Served {
                     clients,
                     discovery,
                 } => {
-                    realms.insert(
-                        id,
-                        Arc::new(ServedRealm {
-                            realm,
-                            keys,
-                            clients,
-                            discovery,
-                        }),
-                    );
+                    let served = Arc::new(ServedRealm {
+                        realm,
+                        keys,
+                        clients,
+                        discovery,
+                    });
+                    put_on(&mut hosts, &served);
+                    realms.insert(id, served);
                 }
                 parts if parts.is_empty() => {}
                 parts => {
@@ -126,21 +134,40 @@ impl Served {
                 }
             }
         }
-        let mut by_authority: HashMap<Box<str>, Vec<Arc<ServedRealm>>> = HashMap::with_capacity(realms.len());
-        for served in realms.values() {
-            by_authority
-                .entry(served.realm.issuer.authority().into())
-                .or_default()
-                .push(Arc::clone(served));
-        }
-        for candidates in by_authority.values_mut() {
-            candidates.sort_by_key(|served| std::cmp::Reverse(served.realm.issuer.path().len()));
-        }
-        Self {
-            by_authority,
-            realms,
-            waiting,
-        }
+        Self { hosts, realms, waiting }
+    }
+}
+
+impl Host {
+    /// One lookup for each path that may be an issuer's: 10 000 realms of one host cost as much as one.
+    fn find<'s, 'p>(&'s self, path: &'p str) -> Option<(&'s Arc<ServedRealm>, &'p str)> {
+        (0..=self.deepest).rev().find_map(|segments| {
+            let mut ends = path.match_indices('/').map(|(at, _)| at).chain([path.len()]);
+            let (issuer_path, rest) = path.split_at_checked(ends.nth(segments)?)?;
+            Some((self.realms.get(issuer_path)?, rest))
+        })
+    }
+}
+
+fn put_on(hosts: &mut HashMap<Arc<str>, Arc<Host>>, served: &Arc<ServedRealm>) {
+    let issuer = &served.realm.issuer;
+    let host = Arc::make_mut(hosts.entry(issuer.authority().into()).or_default());
+    host.deepest = host.deepest.max(issuer.path().matches('/').count());
+    host.realms.insert(issuer.path().into(), Arc::clone(served));
+}
+
+fn take_off(hosts: &mut HashMap<Arc<str>, Arc<Host>>, served: &ServedRealm) {
+    let issuer = &served.realm.issuer;
+    let Some(host) = hosts.get_mut(issuer.authority()) else {
+        return;
+    };
+    let host = Arc::make_mut(host);
+    let same = |other: &Arc<ServedRealm>| other.realm.id == served.realm.id;
+    if host.realms.get(issuer.path()).is_some_and(same) {
+        host.realms.remove(issuer.path());
+    }
+    if host.realms.is_empty() {
+        hosts.remove(issuer.authority());
     }
 }
 
@@ -219,6 +246,77 @@ impl Parts {
             Change::RemoveClient(_, client_id) => {
                 Arc::make_mut(&mut self.clients).remove(client_id.as_str());
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::testing;
+
+    fn put(issuer: &str) -> [Change; 2] {
+        [
+            Change::Put(Resource::Realm(testing::realm_of(issuer))),
+            Change::Put(Resource::Keys(testing::key_set(issuer))),
+        ]
+    }
+
+    fn found<'s, 'p>(served: &'s Served, authority: &str, path: &'p str) -> Option<(&'s str, &'p str)> {
+        let (realm, rest) = served.find(authority, path)?;
+        Some((realm.realm.issuer.as_str(), rest))
+    }
+
+    #[test]
+    fn the_longest_issuer_is_found_and_a_prefix_ends_at_a_slash() {
+        let issuers = [
+            "https://a.example",
+            "https://a.example/auth",
+            "https://a.example/auth/deep",
+            "https://b.example/b",
+        ];
+        let served = Served::default().with(issuers.into_iter().flat_map(put).collect());
+        assert_eq!(found(&served, "a.example", "/login"), Some((issuers[0], "/login")));
+        assert_eq!(found(&served, "a.example", "/auth"), Some((issuers[1], "")));
+        assert_eq!(found(&served, "a.example", "/auth/deep/x"), Some((issuers[2], "/x")));
+        assert_eq!(
+            found(&served, "a.example", "/authority"),
+            Some((issuers[0], "/authority"))
+        );
+        assert_eq!(found(&served, "b.example", "/b/"), Some((issuers[3], "/")));
+        assert_eq!(found(&served, "b.example", "/"), None);
+        assert_eq!(found(&served, "c.example", "/"), None);
+    }
+
+    #[test]
+    fn a_realm_that_is_removed_is_found_no_more_and_its_neighbours_are() {
+        let issuers = ["https://a.example", "https://a.example/auth"];
+        let served = Served::default().with(issuers.into_iter().flat_map(put).collect());
+        let without = served.with(vec![Change::RemoveRealm(RealmId::of_issuer(issuers[1]))]);
+        assert_eq!(found(&without, "a.example", "/auth/x"), Some((issuers[0], "/auth/x")));
+        let without = without.with(vec![Change::RemoveKeys(RealmId::of_issuer(issuers[0]))]);
+        assert_eq!(found(&without, "a.example", "/"), None);
+        let again = without.with(put(issuers[0]).to_vec());
+        assert_eq!(found(&again, "a.example", "/"), Some((issuers[0], "/")));
+    }
+
+    proptest! {
+        #[test]
+        fn lookup_agrees_with_comparing_every_issuer(
+            paths in proptest::collection::btree_set("(/[ab]{1,2}){0,3}", 1..6),
+            path in "(/[ab]{1,2}){0,4}/?",
+        ) {
+            let issuers: Vec<String> = paths.iter().map(|path| format!("https://a.example{path}")).collect();
+            let served = Served::default().with(issuers.iter().flat_map(|issuer| put(issuer)).collect());
+            let expected = paths
+                .iter()
+                .filter_map(|issuer_path| Some((issuer_path.len(), path.strip_prefix(issuer_path.as_str())?)))
+                .filter(|(_, rest)| rest.is_empty() || rest.starts_with('/'))
+                .max();
+            let found = served.find("a.example", &path);
+            prop_assert_eq!(found.map(|(realm, rest)| (realm.realm.issuer.path().len(), rest)), expected);
         }
     }
 }

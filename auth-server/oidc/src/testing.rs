@@ -32,6 +32,7 @@ use crate::id::{GrantId, PersonId, RealmId, RequestId, SessionId, TokenId};
 use crate::key_generation::generate_signing_key;
 use crate::keys::Keys;
 use crate::person::{Address, Person, PersonState, Profile};
+use crate::remembered::Remembered;
 use crate::revocation::Revocations;
 use crate::served::ServedRealm;
 use crate::token::{self, TokenRequest, TokenResponse};
@@ -262,6 +263,8 @@ pub struct World {
     pub store: MemoryStore,
     /// The revocations.
     pub revocations: Revocations,
+    /// What is remembered.
+    pub remembered: Remembered,
     /// The moment.
     pub now: Timestamp,
 }
@@ -280,6 +283,7 @@ impl World {
             served,
             store: MemoryStore::with(person()),
             revocations,
+            remembered: Remembered::default(),
             now: NOW,
         }
     }
@@ -290,6 +294,7 @@ impl World {
             served: &self.served,
             store: &self.store,
             revocations: &self.revocations,
+            remembered: &self.remembered,
             now: self.now,
             max_staleness: Duration::from_mins(1),
         }

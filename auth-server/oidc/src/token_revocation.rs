@@ -25,7 +25,7 @@ pub async fn respond(context: &Context<'_>, authorization: Option<&str>, body: &
             what: Revoked::Token(token.jti),
             expires_at: token.expires_at(),
         });
-        (token.client_id, revocation)
+        (token.client_id.clone(), revocation)
     } else if let Ok(token) = RefreshToken::open(context, token) {
         let revocation = (token.expires_at > context.now).then(|| family_revocation(context, client, token.family));
         (token.client_id, revocation)

@@ -8,7 +8,7 @@ use crate::access_token::AccessToken;
 use crate::claims;
 use crate::context::Context;
 use crate::parameters::Parameters;
-use crate::person::PersonState;
+use crate::remembered;
 use crate::store::StoreError;
 
 /// A request to the UserInfo endpoint. A token in the query is not looked at (RFC 9700 §4.3.2).
@@ -91,7 +91,7 @@ impl UserinfoError {
     }
 }
 
-/// Answers a request: one read of a person by primary key.
+/// Answers a request: one read of a person by primary key, none while the person is remembered.
 pub async fn respond(context: &Context<'_>, request: UserinfoRequest<'_>) -> Result<Userinfo, UserinfoError> {
     let bearer = bearer(request)?;
     let token = AccessToken::decode(context, &bearer)
@@ -107,12 +107,9 @@ pub async fn respond(context: &Context<'_>, request: UserinfoRequest<'_>) -> Res
     if !context.knows_revocations() {
         return Err(UserinfoError::Stale);
     }
-    let person = context
-        .store
-        .person(context.realm_id(), person)
+    let person = remembered::person_in_epoch(context, person, about.epoch)
         .await
         .map_err(UserinfoError::Unavailable)?
-        .filter(|person| person.state == PersonState::Active && person.epoch == about.epoch)
         .ok_or(UserinfoError::InvalidToken)?;
     let by_scope = token
         .scope
@@ -125,7 +122,7 @@ pub async fn respond(context: &Context<'_>, request: UserinfoRequest<'_>) -> Res
     released.extend(claims::of_person(&person, names));
     Ok(Userinfo {
         claims: released,
-        client_id: token.client_id,
+        client_id: token.client_id.clone(),
     })
 }
 

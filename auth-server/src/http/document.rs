@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use actix_web::HttpResponse;
-use actix_web::http::header;
+use actix_web::http::header::{self, HeaderValue};
 use actix_web::web::Bytes;
 use oidc::document::Document;
 
@@ -36,12 +36,12 @@ fn answer(exchange: &Exchange<'_>, document: &Document, route: &Route) -> HttpRe
         HttpResponse::Ok()
     };
     response
-        .insert_header((header::CACHE_CONTROL, route.cache.header()))
+        .insert_header((header::CACHE_CONTROL, HeaderValue::from_static(route.cache.header())))
         .insert_header((header::ETAG, &*document.etag));
     if known {
         return response.finish();
     }
     response
-        .insert_header((header::CONTENT_TYPE, "application/json"))
+        .insert_header((header::CONTENT_TYPE, HeaderValue::from_static("application/json")))
         .body(Bytes::from_owner(Arc::clone(&document.body)))
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use actix_web::HttpResponse;
 use actix_web::HttpResponseBuilder;
 use actix_web::http::StatusCode;
-use actix_web::http::header;
+use actix_web::http::header::{self, HeaderValue};
 use oidc::front_channel::{RefusalKind, SignInAlert};
 use oidc::token::TokenError;
 use oidc::userinfo::UserinfoError;
@@ -17,6 +17,9 @@ use super::exchange::Exchange;
 
 /// When to come back while the database or the feed is away.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
+
+/// What the body of an answer with one token takes.
+const USUAL_BODY_BYTES: usize = 1024;
 
 /// An answer that has a status and headers, and gets its body from a page.
 pub(crate) struct Bare(HttpResponseBuilder);
@@ -42,12 +45,15 @@ impl Bare {
 
     /// The answer with a JSON body.
     fn json(mut self, body: &impl Serialize) -> HttpResponse {
-        let body = serde_json::to_vec(body).unwrap_or_default();
+        let mut json = Vec::with_capacity(USUAL_BODY_BYTES);
+        if serde_json::to_writer(&mut json, body).is_err() {
+            json.clear();
+        }
         self.0
-            .insert_header((header::CONTENT_TYPE, "application/json"))
-            .insert_header((header::CACHE_CONTROL, "no-store"))
-            .insert_header((header::PRAGMA, "no-cache"))
-            .body(body)
+            .insert_header((header::CONTENT_TYPE, HeaderValue::from_static("application/json")))
+            .insert_header((header::CACHE_CONTROL, HeaderValue::from_static("no-store")))
+            .insert_header((header::PRAGMA, HeaderValue::from_static("no-cache")))
+            .body(json)
     }
 }
 

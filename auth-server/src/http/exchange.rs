@@ -24,7 +24,7 @@ pub(crate) struct Exchange<'a> {
     pub(crate) shell: &'a Shell,
     pub(crate) request: &'a HttpRequest,
     pub(crate) served: Arc<ServedRealm>,
-    pub(crate) origin: RequestOrigin,
+    pub(crate) origin: RequestOrigin<'a>,
     pub(crate) now: Timestamp,
     /// Shown on error pages and in the log.
     pub(crate) id: RequestId,
@@ -37,7 +37,7 @@ impl<'a> Exchange<'a> {
         shell: &'a Shell,
         request: &'a HttpRequest,
         served: Arc<ServedRealm>,
-        origin: RequestOrigin,
+        origin: RequestOrigin<'a>,
         body: Bytes,
     ) -> Self {
         let now = now();
@@ -62,6 +62,7 @@ impl<'a> Exchange<'a> {
             served: &self.served,
             store: &*self.shell.store,
             revocations: &self.shell.revocations,
+            remembered: &self.shell.remembered,
             now: self.now,
             max_staleness: self.shell.max_staleness,
         }
@@ -78,7 +79,7 @@ impl<'a> Exchange<'a> {
             },
             fetch_site: self.header(&HeaderName::from_static("sec-fetch-site")),
             origin: self.header(&header::ORIGIN),
-            source: &self.origin.source,
+            source: self.origin.source(),
             user_agent: self.header(&header::USER_AGENT).unwrap_or_default(),
         }
     }

@@ -10,7 +10,7 @@ use super::exchange::Exchange;
 pub(crate) async fn respond(exchange: &Exchange<'_>) -> HttpResponse {
     let authorization = exchange.header(&header::AUTHORIZATION);
     match oidc::introspection::respond(&exchange.context(), authorization, &exchange.body).await {
-        Ok(introspection) => error::json_ok(introspection.members()),
+        Ok(introspection) => error::json_ok(&introspection),
         Err(failure) => error::token(exchange, &failure),
     }
 }

@@ -21,7 +21,7 @@ pub(crate) async fn submit(exchange: &Exchange<'_>) -> HttpResponse {
         Ok(parameters) => parameters,
         Err(refused) => return page::front_channel(exchange, *refused),
     };
-    let Ok(_place) = exchange.shell.hasher.admit(&exchange.origin.source) else {
+    let Ok(_place) = exchange.shell.hasher.admit(exchange.origin.source()) else {
         let answer = put_off(exchange);
         exchange.shell.metrics.login("password", result(&answer));
         return page::front_channel(exchange, answer);

@@ -42,6 +42,8 @@ impl LookBook {
         }
         let look = Arc::new(Look::of(realm));
         let mut looks = self.looks.write().unwrap_or_else(PoisonError::into_inner);
+        // A realm that only this book still knows is served no more.
+        looks.retain(|_, (of, _)| Arc::strong_count(of) > 1);
         looks.insert(realm.id, (Arc::clone(realm), Arc::clone(&look)));
         look
     }
@@ -74,4 +76,22 @@ fn hash(logo: &Logo) -> String {
         .iter()
         .take(8)
         .fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use oidc::testing;
+
+    use super::*;
+
+    #[test]
+    fn a_look_is_kept_while_its_realm_is_served_and_forgotten_with_it() {
+        let book = LookBook::default();
+        let gone = Arc::new(testing::realm_of("https://gone.example"));
+        let first = book.of(&gone);
+        assert!(Arc::ptr_eq(&first, &book.of(&gone)));
+        drop(gone);
+        book.of(&Arc::new(testing::realm()));
+        assert_eq!(book.looks.read().unwrap().len(), 1);
+    }
 }

@@ -2,10 +2,13 @@
 //!
 //! Forwarded headers count only when the connection itself comes from a configured network: anybody can write them.
 
+use std::borrow::Cow;
+use std::cell::OnceCell;
 use std::net::{IpAddr, Ipv6Addr};
 
 use actix_web::HttpRequest;
 use actix_web::http::header::{self, HeaderMap, HeaderName};
+use actix_web::http::uri::Authority;
 use ipnet::IpNet;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -13,25 +16,38 @@ const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host")
 
 /// The host a browser asked for, and the address it came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct RequestOrigin {
+pub(crate) struct RequestOrigin<'r> {
     /// Host with port as in `Host`, in lower case, without a default port; empty when there is none.
-    pub(crate) authority: String,
+    pub(crate) authority: Cow<'r, str>,
+    address: Option<IpAddr>,
+    source: OnceCell<String>,
+}
+
+impl RequestOrigin<'_> {
     /// Address of the nearest party that no configured proxy speaks for. Of an IPv6 address only the /64 network: every
-    /// subscriber has all of its addresses, and would have as many attempts.
-    pub(crate) source: String,
+    /// subscriber has all of its addresses, and would have as many attempts. Only people's requests are asked for it.
+    pub(crate) fn source(&self) -> &str {
+        self.source
+            .get_or_init(|| self.address.map(source_of).unwrap_or_default())
+    }
 }
 
 /// Reads both from `request`.
-pub(crate) fn of(request: &HttpRequest, trusted: &[IpNet]) -> RequestOrigin {
+pub(crate) fn of<'r>(request: &'r HttpRequest, trusted: &[IpNet]) -> RequestOrigin<'r> {
     let peer = request.peer_addr().map(|address| address.ip().to_canonical());
-    let host = request.uri().authority().map(|authority| authority.as_str().to_owned());
-    let host = host.or_else(|| single(request.headers(), &header::HOST).map(str::to_owned));
+    let host = request.uri().authority().map(Authority::as_str);
+    let host = host.or_else(|| single(request.headers(), &header::HOST));
     resolve(request.headers(), peer, host, trusted)
 }
 
-fn resolve(headers: &HeaderMap, peer: Option<IpAddr>, host: Option<String>, trusted: &[IpNet]) -> RequestOrigin {
+fn resolve<'r>(
+    headers: &'r HeaderMap,
+    peer: Option<IpAddr>,
+    host: Option<&'r str>,
+    trusted: &[IpNet],
+) -> RequestOrigin<'r> {
     let believed = |address: IpAddr| trusted.iter().any(|network| network.contains(&address));
-    let mut source = peer;
+    let mut address = peer;
     let mut authority = host;
     if peer.is_some_and(believed) {
         let chain = headers
@@ -40,19 +56,20 @@ fn resolve(headers: &HeaderMap, peer: Option<IpAddr>, host: Option<String>, trus
             .collect::<Vec<_>>()
             .join(",");
         for hop in chain.rsplit(',').map(str::trim) {
-            let Ok(address) = hop.parse::<IpAddr>() else { break };
-            source = Some(address.to_canonical());
-            if !believed(address.to_canonical()) {
+            let Ok(hop) = hop.parse::<IpAddr>() else { break };
+            address = Some(hop.to_canonical());
+            if !believed(hop.to_canonical()) {
                 break;
             }
         }
         if let Some(forwarded) = single(headers, &X_FORWARDED_HOST) {
-            authority = Some(forwarded.to_owned());
+            authority = Some(forwarded);
         }
     }
     RequestOrigin {
-        authority: normal_authority(&authority.unwrap_or_default()),
-        source: source.map(source_of).unwrap_or_default(),
+        authority: normal_authority(authority.unwrap_or_default()),
+        address,
+        source: OnceCell::new(),
     }
 }
 
@@ -73,12 +90,17 @@ pub(crate) fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'
     first.to_str().ok()
 }
 
-fn normal_authority(text: &str) -> String {
-    let lower = text.trim().to_ascii_lowercase();
-    lower
+fn normal_authority(text: &str) -> Cow<'_, str> {
+    let text = text.trim();
+    let text = text
         .strip_suffix(":443")
-        .or_else(|| lower.strip_suffix(":80"))
-        .map_or(lower.clone(), str::to_owned)
+        .or_else(|| text.strip_suffix(":80"))
+        .unwrap_or(text);
+    if text.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        Cow::Owned(text.to_ascii_lowercase())
+    } else {
+        Cow::Borrowed(text)
+    }
 }
 
 #[cfg(test)]
@@ -92,13 +114,8 @@ mod tests {
             map.append(HeaderName::from_static(name), HeaderValue::from_static(value));
         }
         let trusted = ["10.0.0.0/8".parse().unwrap()];
-        let origin = resolve(
-            &map,
-            Some(peer.parse().unwrap()),
-            Some("Inner.Example:80".into()),
-            &trusted,
-        );
-        assert_eq!((origin.authority.as_str(), origin.source.as_str()), (authority, source));
+        let origin = resolve(&map, Some(peer.parse().unwrap()), Some("Inner.Example:80"), &trusted);
+        assert_eq!((&*origin.authority, origin.source()), (authority, source));
     }
 
     #[test]

@@ -25,6 +25,14 @@ pub(crate) enum Endpoint {
 }
 
 impl Endpoint {
+    /// How many there are.
+    pub(crate) const COUNT: usize = Self::ClientLogo.index() + 1;
+
+    /// Its place in tables: a number below [`Endpoint::COUNT`].
+    pub(crate) const fn index(self) -> usize {
+        self as usize
+    }
+
     /// Its name in metrics and logs.
     pub(crate) const fn name(self) -> &'static str {
         match self {

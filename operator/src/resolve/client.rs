@@ -11,7 +11,9 @@ use crds::client::{
 };
 use crds::conditions::{ConditionType, Reason};
 use crds::text::ScopeName;
-use oidc::config::{self, AccessTokenFormat, ClientAuthentication, ClientTokens, ConsentRule, SecretHash, TokenRules};
+use oidc::config::{
+    self, AccessTokenFormat, ClientAuthentication, ClientKeys, ClientTokens, ConsentRule, SecretHash, TokenRules,
+};
 
 use super::rotation::{Decision, hash};
 use super::{Problem, admit, defaults, realm};
@@ -217,7 +219,9 @@ fn authentication(
             let before = problems.len();
             check_jwks(&jwks.keys, problems);
             let text = serde_json::to_string(jwks).ok()?;
-            (problems.len() == before).then_some(ClientAuthentication::PrivateKeyJwt { jwks: text })
+            (problems.len() == before).then_some(ClientAuthentication::PrivateKeyJwt {
+                jwks: ClientKeys::new(text),
+            })
         }
     }
 }

@@ -8,10 +8,10 @@ use serde::Deserialize;
 
 use crate::Timestamp;
 use crate::audience::Audience;
-use crate::config::Client;
+use crate::config::{Client, ClientKeys};
 use crate::context::Context;
 use crate::endpoint;
-use crate::jose::{Compact, JwsError, client_keys};
+use crate::jose::{Compact, JwsError};
 
 /// How far a client's clock may be off.
 const SKEW: Duration = Duration::from_secs(30);
@@ -88,14 +88,14 @@ pub(super) fn claimed_subject(assertion: &str) -> Option<String> {
 pub(super) fn verify(
     context: &Context<'_>,
     client: &Client,
-    jwks: &str,
+    keys: &ClientKeys,
     assertion: &str,
 ) -> Result<Assertion, AssertionError> {
     let token = Compact::parse(assertion).map_err(AssertionError::Signature)?;
     if !matches!(token.typ(), None | Some("JWT" | "jwt" | "client-authentication+jwt")) {
         return Err(AssertionError::WrongType);
     }
-    let payload = client_keys::verify(jwks, &token).map_err(AssertionError::Signature)?;
+    let payload = keys.verify(&token).map_err(AssertionError::Signature)?;
     let claims: Claims = serde_json::from_slice(&payload).map_err(|_| AssertionError::Malformed)?;
     if claims.iss != client.client_id || claims.sub != client.client_id {
         return Err(AssertionError::NotAboutItself);

@@ -3,7 +3,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::config::{SignatureAlgorithm, SigningKey};
+use crate::config::{ClientKeys, SignatureAlgorithm, SigningKey};
 use crate::endpoint;
 use crate::jose::{self, Signer, TokenType};
 use crate::testing::{self, ISSUER, NOW, World, run};
@@ -39,7 +39,9 @@ fn signer(algorithm: SignatureAlgorithm) -> Client {
     let jwk = jose::public_key::jwk(&key_of(algorithm)).unwrap();
     let jwks = json!({"keys": [{"kty": "oct", "k": "c2VjcmV0"}, jwk]}).to_string();
     Client {
-        authentication: ClientAuthentication::PrivateKeyJwt { jwks },
+        authentication: ClientAuthentication::PrivateKeyJwt {
+            jwks: ClientKeys::new(jwks),
+        },
         ..testing::client("signer")
     }
 }

@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::*;
 use crate::code::AuthorizationCode;
+use crate::person::PersonState;
 use crate::revocation::{Revocation, Revoked};
 use crate::testing::{self, ISSUER, NOW, World, code, redeem, run};
 

@@ -4,7 +4,7 @@ use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as B64;
-use oidc::config::{Client, ClientAuthentication};
+use oidc::config::{Client, ClientAuthentication, ClientKeys};
 use oidc::testing;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -64,7 +64,9 @@ async fn with_assertion(server: &Server, assertion: &str) -> Page {
 async fn a_client_assertion_works_once_on_all_servers_together() {
     let key = Key::generate();
     let client = Client {
-        authentication: ClientAuthentication::PrivateKeyJwt { jwks: key.jwks() },
+        authentication: ClientAuthentication::PrivateKeyJwt {
+            jwks: ClientKeys::new(key.jwks()),
+        },
         ..testing::client("app")
     };
     let fleet = fleet_of(client).await;

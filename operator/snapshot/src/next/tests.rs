@@ -197,7 +197,9 @@ fn a_resource_that_does_not_fit_is_excluded_and_everything_else_goes_on() {
     let keys = |seed: &str| format!(r#"{{"keys":["{}"]}}"#, noise(seed).get(..60_000).unwrap());
     let full = |name: &str, seed: &str| {
         let mut client = client(name, name);
-        client.authentication = oidc::config::ClientAuthentication::PrivateKeyJwt { jwks: keys(seed) };
+        client.authentication = oidc::config::ClientAuthentication::PrivateKeyJwt {
+            jwks: oidc::config::ClientKeys::new(keys(seed)),
+        };
         client
     };
     let same_shard: Vec<String> = (0..)

@@ -198,7 +198,9 @@ impl From<&config::ClientAuthentication> for Authentication {
             config::ClientAuthentication::None => Self::None,
             config::ClientAuthentication::SecretBasic(secrets) => Self::SecretBasic(hashes(secrets)),
             config::ClientAuthentication::SecretPost(secrets) => Self::SecretPost(hashes(secrets)),
-            config::ClientAuthentication::PrivateKeyJwt { jwks } => Self::PrivateKeyJwt { jwks: jwks.clone() },
+            config::ClientAuthentication::PrivateKeyJwt { jwks } => Self::PrivateKeyJwt {
+                jwks: jwks.as_str().to_owned(),
+            },
         }
     }
 }
@@ -222,7 +224,9 @@ impl TryFrom<Authentication> for config::ClientAuthentication {
             Authentication::SecretPost(secrets) => Ok(Self::SecretPost(hashes(secrets)?)),
             Authentication::PrivateKeyJwt { jwks } => {
                 check(is_jwks(&jwks), "client.authentication.jwks")?;
-                Ok(Self::PrivateKeyJwt { jwks })
+                Ok(Self::PrivateKeyJwt {
+                    jwks: config::ClientKeys::new(jwks),
+                })
             }
         }
     }

@@ -1,4 +1,4 @@
-use oidc::config::{ClientAuthentication, Realm, SecretHash};
+use oidc::config::{ClientAuthentication, ClientKeys, Realm, SecretHash};
 use oidc::id::RealmId;
 use proptest::prelude::*;
 
@@ -20,7 +20,7 @@ fn every_kind_round_trips() {
         ClientAuthentication::SecretBasic(Vec::new()),
         ClientAuthentication::SecretPost(vec![SecretHash([1; 32]), SecretHash([2; 32])]),
         ClientAuthentication::PrivateKeyJwt {
-            jwks: r#"{"keys":[{"kty":"EC"}]}"#.to_owned(),
+            jwks: ClientKeys::new(r#"{"keys":[{"kty":"EC"}]}"#),
         },
     ] {
         let mut client = client("shop", "Shop");
