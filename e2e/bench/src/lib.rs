@@ -17,6 +17,7 @@ pub mod machine;
 pub mod peers;
 pub mod pinned;
 pub mod plot;
+pub mod publish;
 pub mod report;
 pub mod server;
 pub mod settings;

@@ -7,7 +7,7 @@ use anyhow::Result;
 use bench::ceiling::{self, Ceiling};
 use bench::report::Report;
 use bench::settings::Settings;
-use bench::{convergence, flows, growth, peers, plot};
+use bench::{convergence, flows, growth, peers, plot, publish};
 use clap::{Parser, Subcommand};
 
 /// How fast the auth server is, how small, and how it grows, beside what the machine could do at most.
@@ -31,8 +31,8 @@ enum Command {
     Convergence(Settings),
     /// Other servers under the same load, on the same core (`make bench-peers` fetches them).
     Peers(Settings),
-    /// Draw the plots of bench.json anew, and print its tables.
-    Plots(Settings),
+    /// Put tables and plots of bench.json into docs/performance.md and docs/images.
+    Publish(Settings),
     /// Be the program that ours is measured beside; started by the others.
     #[command(hide = true)]
     Ceiling(Ceiling),
@@ -69,9 +69,15 @@ fn main() -> Result<()> {
             peers::run(&settings)?;
             show(&settings)
         }
-        Some(Command::Plots(settings)) => {
-            plot::draw(&Report::load(&settings.out)?, &settings.out)?;
-            show(&settings)
+        Some(Command::Publish(settings)) => {
+            let report = Report::load(&settings.out)?;
+            let docs = e2e::parts::checkout().join("docs");
+            let page = docs.join("performance.md");
+            std::fs::write(
+                &page,
+                publish::page(&std::fs::read_to_string(&page)?, &report.markdown())?,
+            )?;
+            plot::draw(&report, &docs.join("images"))
         }
         Some(Command::Ceiling(ceiling)) => ceiling::serve(&ceiling),
         Some(Command::Hash { seconds }) => {

@@ -46,7 +46,7 @@ async fn a_thousand_objects_fit_into_fifty_megabytes() {
     scenario(&format!("memory of the operator with {OBJECTS} objects"))
         .observed(format!("started anew {anew}"))
         .observed(format!("having seen them come {watched}"))
-        .observed(format!("{:.1} KB for each more", each as f64 / 1e3))
+        .observed(format!("{each} bytes for each more"))
         .observed(format!(
             "{} of them judged after {:.1} s",
             OBJECTS - FEWER,

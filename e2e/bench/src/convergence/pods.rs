@@ -179,7 +179,10 @@ async fn ready(stage: &Stage, pods: &[Pod]) -> Result<()> {
     let endpoints: Vec<Value> = pods.iter().enumerate().map(endpoint).collect();
     let slice = json!({
         "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
-        "metadata": {"name": "main-bench", "labels": {"kubernetes.io/service-name": "main"}},
+        // The controller copies the labels of the Service.
+        "metadata": {"name": "main-bench", "labels": {
+            "kubernetes.io/service-name": "main", "app.kubernetes.io/managed-by": "nauthera-operator",
+        }},
         "endpoints": endpoints, "ports": [{"name": "http", "port": 8080}],
     });
     let path = "/apis/discovery.k8s.io/v1/namespaces/bench/endpointslices";

@@ -10,7 +10,7 @@ use super::axis::Axis;
 const WIDTH: f64 = 760.0;
 const HEIGHT: f64 = 400.0;
 const LEFT: f64 = 84.0;
-const RIGHT: f64 = 740.0;
+const RIGHT: f64 = 724.0;
 const TOP: f64 = 76.0;
 const BOTTOM: f64 = 336.0;
 
@@ -100,7 +100,7 @@ pub(super) fn svg(chart: &Chart) -> String {
         line(&mut out, "mark", (LEFT, at), (RIGHT, at));
         text(&mut out, (RIGHT - 6.0, at - 6.0), "end", "text", meaning);
     }
-    let mut legend = f64::midpoint(LEFT, RIGHT) - 90.0;
+    let mut legend = f64::midpoint(LEFT, RIGHT) - 110.0;
     for (number, series) in chart.series.iter().enumerate() {
         let points: Vec<(f64, f64)> = series.points.iter().map(|point| place(*point)).collect();
         draw(&mut out, number, &points, series.markers);
@@ -216,7 +216,7 @@ mod tests {
             assert!(svg.contains(part), "{part} in {svg}");
         }
         // The first point is on the left at the top, the second on the right half-way down.
-        assert!(svg.contains("points=\"84.0,76.0 740.0,206.0\""), "{svg}");
+        assert!(svg.contains("points=\"84.0,76.0 724.0,206.0\""), "{svg}");
         assert_eq!(svg.matches("<circle").count(), 3, "two points and the legend");
     }
 }

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Report;
+use super::{Report, Unit};
+use crate::growth::number;
 
 const MIB: f64 = 1_048_576.0;
 
@@ -50,8 +51,70 @@ const CONVERGENCE: &[(&str, &str)] = &[
     ("server_rss_mib", "RSS of a connected server, MiB"),
 ];
 
+/// What a user plans with: the flow or number, and what it is called.
+const SHORT: &[(&str, &str)] = &[
+    ("client_credentials_es256", "tokens in a client's own name, ES256"),
+    ("client_credentials_rs256", "the same, RS256"),
+    ("jwks", "JWKS"),
+    ("introspection_jwt", "introspection"),
+    ("userinfo", "userinfo"),
+    (
+        "code_pkce_session",
+        "codes and their tokens, for somebody who is signed in",
+    ),
+    ("refresh_postgres", "refreshed tokens, on PostgreSQL"),
+    ("password_login", "sign-ins with a password"),
+];
+
+/// What one core and one megabyte give.
+fn short(report: &Report) -> String {
+    let rate = |(key, meaning): &(&str, &str)| {
+        let flow = report.flows.get(*key)?;
+        let unit = match flow.unit {
+            Unit::CpuSecond => "per CPU-second",
+            Unit::WallSecond => "per second, with the database on the machine",
+        };
+        Some(format!("| {meaning} | {} {unit} |\n", digits(flow.ours)))
+    };
+    let size = |name: &str| {
+        report
+            .server
+            .get(name)
+            .map(|bytes| format!("{} KB", digits(bytes / 1000.0)))
+    };
+    let idle = report
+        .memory
+        .get("idle_rss")
+        .map(|bytes| format!("{} MB", digits(number(*bytes) / 1e6)));
+    let time = |milliseconds: f64| format!("{} ms", digits(milliseconds));
+    let convergence = |name: &str| report.convergence.get(name).copied().map(time);
+    let facts = [
+        ("memory of an idle server", idle),
+        ("memory of a further client", size("client_bytes")),
+        (
+            "memory of a further realm that nobody uses",
+            size("untouched_realm_bytes"),
+        ),
+        ("memory of a further realm in use", size("touched_realm_bytes")),
+        ("start: from exec to ready, 1 000 clients", report.start_ms.map(time)),
+        (
+            "an edit, until it is live on 50 servers: median",
+            convergence("median_ms"),
+        ),
+        ("the same: 99th percentile", convergence("p99_ms")),
+    ];
+    let facts = facts
+        .into_iter()
+        .filter_map(|(meaning, value)| Some(format!("| {meaning} | {} |\n", value?)));
+    let rows: Vec<String> = SHORT.iter().filter_map(rate).chain(facts).collect();
+    if rows.is_empty() {
+        return String::new();
+    }
+    format!("\n## In short\n\n| | |\n|---|---:|\n{}", rows.concat())
+}
+
 pub(super) fn render(report: &Report) -> String {
-    let mut text = String::new();
+    let mut text = short(report);
     for (axis, heading) in [
         ("realms", "Growth by realms (one client each)"),
         ("clients", "Growth by clients (of one realm)"),
@@ -68,7 +131,7 @@ pub(super) fn render(report: &Report) -> String {
         text += "\n## Convergence\n\n| | |\n|---|---:|\n";
         for (key, meaning) in CONVERGENCE {
             if let Some(value) = report.convergence.get(*key) {
-                text += &format!("| {meaning} | {} |\n", digits(*value));
+                line(&mut text, format_args!("| {meaning} | {} |", digits(*value)));
             }
         }
     }
@@ -94,7 +157,7 @@ fn table(report: &Report, heading: &str, axis: &str, columns: &[Column]) -> Stri
             found.map_or("–".to_owned(), |(_, value)| digits(value / unit))
         };
         let cells: Vec<String> = shown.iter().map(cell).collect();
-        text += &format!("| {size} | {} |\n", cells.join(" | "));
+        line(&mut text, format_args!("| {size} | {} |", cells.join(" | ")));
     }
     text
 }
@@ -114,9 +177,14 @@ fn peers(peers: &BTreeMap<String, BTreeMap<String, f64>>) -> String {
     for what in whats {
         let cell = |numbers: &BTreeMap<String, f64>| numbers.get(what).map_or("–".to_owned(), |value| digits(*value));
         let cells: Vec<String> = peers.values().map(cell).collect();
-        text += &format!("| {what} | {} |\n", cells.join(" | "));
+        line(&mut text, format_args!("| {what} | {} |", cells.join(" | ")));
     }
     text
+}
+
+fn line(text: &mut String, words: std::fmt::Arguments<'_>) {
+    // Writing to a String does not fail.
+    let _ = writeln!(text, "{words}");
 }
 
 /// As many digits as a reader needs.
@@ -130,6 +198,7 @@ fn digits(value: f64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Flow;
     use super::*;
 
     #[test]
@@ -150,6 +219,14 @@ mod tests {
                 .or_default()
                 .insert("jwks".to_owned(), rate);
         }
+        report.flows.insert(
+            "jwks".to_owned(),
+            Flow {
+                ours: 30_000.0,
+                ..Flow::default()
+            },
+        );
+        report.server.insert("client_bytes".to_owned(), 3_100.0);
         let text = render(&report);
         for line in [
             "| 1 | 20000 | 2.00 |",
