@@ -28,10 +28,10 @@ pub(crate) fn check_es256(answer: &str, jwks: &str, issuer: Option<&str>) -> Res
         issuer.is_none_or(|issuer| payload.get("iss").and_then(Value::as_str) == Some(issuer)),
         "of another issuer: {payload}"
     );
-    let kid = header.get("kid").context("no kid")?;
-    let jwks: Value = serde_json::from_str(jwks).context("the JWKS is not JSON")?;
-    let keys = jwks.get("keys").and_then(Value::as_array).context("no keys")?;
-    let key = keys.iter().find(|key| key.get("kid") == Some(kid));
+    let id = header.get("kid").context("no kid")?;
+    let published: Value = serde_json::from_str(jwks).context("the JWKS is not JSON")?;
+    let keys = published.get("keys").and_then(Value::as_array).context("no keys")?;
+    let key = keys.iter().find(|key| key.get("kid") == Some(id));
     let point = point(key.context("the key is not published")?)?;
     UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point)
         .verify(signed.as_bytes(), &bytes(signature)?)

@@ -197,7 +197,7 @@ async fn write(stage: &Stage, fleet: &Fleet, secret: &str, key: &str, folder: &P
 /// what is waited for is either the alert or the first bytes of HTTP/2.
 fn handshake(stage: &Stage, address: &str, (certificate, key): &(PathBuf, PathBuf)) -> Result<Option<String>> {
     // The preface and an empty SETTINGS frame (RFC 9113 §3.4): whoever is accepted is answered.
-    const CLIENT: &str = r#"printf 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\000\000\000\004\000\000\000\000\000'; sleep 2"#;
+    const CLIENT: &str = r"printf 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\000\000\000\004\000\000\000\000\000'; sleep 2";
     let script = format!(
         "({CLIENT}) | timeout 10 openssl s_client -quiet -tls1_3 -alpn h2 -connect \"$0\" -cert \"$1\" -key \"$2\""
     );
@@ -236,15 +236,12 @@ async fn the_renewed_certificate_is_shown(stage: &Stage, fleet: &Fleet) -> Resul
     );
     let began = Instant::now();
     // What `cmctl renew` does.
-    let mut conditions = stage.get(&path).await?["status"]["conditions"].take();
+    let mut state = stage.get(&path).await?["status"]["conditions"].take();
     let renew = json!({"type": "Issuing", "status": "True", "reason": "ManuallyTriggered",
         "message": "renewed by hand", "lastTransitionTime": jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()});
-    conditions.as_array_mut().context("no conditions")?.push(renew);
+    state.as_array_mut().context("no conditions")?.push(renew);
     stage
-        .merge(
-            &format!("{path}/status"),
-            &json!({"status": {"conditions": conditions}}),
-        )
+        .merge(&format!("{path}/status"), &json!({"status": {"conditions": state}}))
         .await?;
     let is_new = |secret: &Value| certificate(secret).filter(|now| *now != before);
     stage.until(&issued, READY, is_new).await?;

@@ -68,7 +68,9 @@ impl Stage {
     pub(crate) async fn create(&self, plural: &str, objects: Vec<Value>) -> Result<()> {
         let path = format!("{GROUP}/{plural}");
         let objects = objects.into_iter().map(|mut object| {
-            object["apiVersion"] = json!("auth.nauthera.io/v1alpha1");
+            if let Some(members) = object.as_object_mut() {
+                members.insert("apiVersion".to_owned(), json!("auth.nauthera.io/v1alpha1"));
+            }
             object
         });
         self.post(&path, objects.collect()).await.map(drop)

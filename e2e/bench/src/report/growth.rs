@@ -1,6 +1,7 @@
 //! The tables of growth, convergence and peers.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 
 use super::{Report, Unit};
 use crate::growth::number;
