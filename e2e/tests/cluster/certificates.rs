@@ -223,12 +223,12 @@ fn handshake(stage: &Stage, address: &str, (certificate, key): &(PathBuf, PathBu
 /// The issuer changes to another authority and issues anew. From then on operators believe the new one alone; every
 /// connection is made again, and servers show what they find in their volume.
 async fn the_renewed_certificate_is_shown(stage: &Stage, fleet: &Fleet) -> Result<Duration> {
-    let issued = format!("/api/v1/namespaces/{}/secrets/login-peer-tls", fleet.namespace);
+    let secret_path = format!("/api/v1/namespaces/{}/secrets/login-peer-tls", fleet.namespace);
     let certificate = |secret: &Value| secret["data"]["tls.crt"].as_str().map(str::to_owned);
-    let (before, _) = stage.until(&issued, READY, certificate).await?;
-    let issuer = format!("/apis/cert-manager.io/v1/namespaces/{}/issuers/tenant", fleet.namespace);
+    let (before, _) = stage.until(&secret_path, READY, certificate).await?;
+    let authority = format!("/apis/cert-manager.io/v1/namespaces/{}/issuers/tenant", fleet.namespace);
     stage
-        .merge(&issuer, &json!({"spec": {"ca": {"secretName": "second"}}}))
+        .merge(&authority, &json!({"spec": {"ca": {"secretName": "second"}}}))
         .await?;
     let path = format!(
         "/apis/cert-manager.io/v1/namespaces/{}/certificates/login-peer",
@@ -236,15 +236,18 @@ async fn the_renewed_certificate_is_shown(stage: &Stage, fleet: &Fleet) -> Resul
     );
     let began = Instant::now();
     // What `cmctl renew` does.
-    let mut state = stage.get(&path).await?["status"]["conditions"].take();
+    let mut conditions = stage.get(&path).await?["status"]["conditions"].take();
     let renew = json!({"type": "Issuing", "status": "True", "reason": "ManuallyTriggered",
         "message": "renewed by hand", "lastTransitionTime": jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()});
-    state.as_array_mut().context("no conditions")?.push(renew);
+    conditions.as_array_mut().context("no conditions")?.push(renew);
     stage
-        .merge(&format!("{path}/status"), &json!({"status": {"conditions": state}}))
+        .merge(
+            &format!("{path}/status"),
+            &json!({"status": {"conditions": conditions}}),
+        )
         .await?;
     let is_new = |secret: &Value| certificate(secret).filter(|now| *now != before);
-    stage.until(&issued, READY, is_new).await?;
+    stage.until(&secret_path, READY, is_new).await?;
     stage.operators(0).await?;
     stage.operators(2).await?;
     // A kubelet looks after a volume once a minute, and at once when its pod changes.

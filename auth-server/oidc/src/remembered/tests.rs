@@ -44,7 +44,8 @@ fn is_active(world: &World, token: &str) -> bool {
     } else {
         "other"
     };
-    let answer = introspection::respond(&world.context(), Some(&basic(caller)), body.as_bytes());
+    let (context, caller) = (world.context(), basic(caller));
+    let answer = introspection::respond(&context, Some(&caller), body.as_bytes());
     run(answer).unwrap().is_active()
 }
 
@@ -187,7 +188,7 @@ fn a_person_is_read_again_after_a_while_and_when_the_clock_was_set_back() {
         userinfo(world, token).unwrap();
         world.store.take_calls().len()
     };
-    world.advance(PERSON_AGE - Duration::from_millis(1));
+    world.advance(PERSON_AGE.checked_sub(Duration::from_millis(1)).unwrap());
     assert_eq!(reads(&world, &token), 0);
     world.advance(Duration::from_millis(1));
     assert_eq!(reads(&world, &token), 1);
