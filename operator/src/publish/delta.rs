@@ -108,3 +108,57 @@ pub(super) fn resource_bytes(messages: &[from_operator::Kind]) -> u64 {
         .map(|piece| (piece.current.len() + piece.former.len()) as u64)
         .sum()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use oidc::config::{Client, Resource};
+    use oidc::testing;
+    use prost::Message as _;
+    use snapshot::{Acknowledgements, Inputs, ServerVersion};
+
+    use super::*;
+
+    fn commit_of(previous: Option<&Artefact>, clients: usize, first: &str) -> Artefact {
+        let mut desired = vec![
+            Resource::Realm(testing::realm()),
+            Resource::Keys(testing::key_set(testing::ISSUER)),
+        ];
+        desired.extend((0..clients).map(|number| {
+            Resource::Client(Client {
+                display_name: if number == 0 { first } else { "Unchanged" }.to_owned(),
+                ..testing::client(&format!("client-{number}"))
+            })
+        }));
+        let inputs = Inputs {
+            fleet: "demo/main".parse().unwrap(),
+            minimum_server: ServerVersion(0, 1, 0),
+            desired,
+            erase: BTreeSet::new(),
+            acknowledgements: Acknowledgements::default(),
+            shrink: None,
+            recent: None,
+            now: testing::NOW,
+        };
+        Artefact::next(previous, inputs).artefact
+    }
+
+    /// Bytes on the stream for the edit of one client in a fleet of `clients`.
+    fn bytes_of_an_edit(clients: usize) -> usize {
+        let before = commit_of(None, clients, "Before");
+        let after = commit_of(Some(&before), clients, "After");
+        let kinds = messages(&Base::Acknowledged(Arc::new(before)), &after).into_iter();
+        kinds
+            .map(|kind| proto::FromOperator { kind: Some(kind) }.encoded_len())
+            .sum()
+    }
+
+    #[test]
+    fn one_edit_costs_its_resource_and_a_manifest_however_large_the_fleet() {
+        // Two versions of one client, and a manifest of 32 shards.
+        let (of_many, of_most) = (bytes_of_an_edit(500), bytes_of_an_edit(2000));
+        assert!(of_most <= 8 * 1024, "{of_most} bytes");
+        assert!(of_most.abs_diff(of_many) <= 64, "{of_many} and {of_most} bytes");
+    }
+}
