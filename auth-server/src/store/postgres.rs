@@ -5,6 +5,7 @@
 
 mod destination;
 mod operate;
+mod outage;
 mod pool;
 mod row;
 mod sql;

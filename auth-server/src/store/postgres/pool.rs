@@ -1,8 +1,8 @@
 //! Pooled connections that keep their prepared statements, and what a failed statement means for them.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bb8::{ManageConnection, PooledConnection};
@@ -12,14 +12,13 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Error, Row, Statement};
 
 use super::destination::{Destination, described};
+use super::outage::Outage;
 use crate::store::rows::{inconsistent, unavailable};
 
 /// How long a request waits for a connection.
 const WAIT_LIMIT: Duration = Duration::from_millis(1800);
 /// How long a request waits for an answer; the server gives up later by itself (`statement_timeout`).
 pub(super) const ANSWER_LIMIT: Duration = Duration::from_secs(5);
-/// After a failed attempt to connect, requests without a connection fail at once for so long.
-const OUTAGE_MEMORY: Duration = Duration::from_secs(1);
 
 /// One connection and what it has prepared.
 pub(super) struct Connection {
@@ -40,20 +39,11 @@ impl Connection {
     }
 }
 
-/// What connections and their users tell each other.
-#[derive(Debug)]
-struct Shared {
-    started: Instant,
-    /// When connecting failed last, in milliseconds since `started`; negative: it succeeded since.
-    failed_at: AtomicI64,
-    last_failure: Mutex<Option<String>>,
-}
-
 /// Opens connections on the store's runtime, whoever asks.
 pub(super) struct Connector {
     destination: Arc<Destination>,
     runtime: Handle,
-    shared: Arc<Shared>,
+    outage: Arc<Outage>,
 }
 
 impl ManageConnection for Connector {
@@ -61,14 +51,14 @@ impl ManageConnection for Connector {
     type Error = Lost;
 
     async fn connect(&self) -> Result<Connection, Lost> {
-        let destination = Arc::clone(&self.destination);
+        let (began, destination) = (Instant::now(), Arc::clone(&self.destination));
         let opened = self
             .runtime
             .spawn(async move { tokio::time::timeout(ANSWER_LIMIT, destination.open()).await })
             .await;
         let failure = match opened {
             Ok(Ok(Ok((client, generation)))) => {
-                self.shared.failed_at.store(-1, Ordering::Release);
+                self.outage.succeeded(Instant::now());
                 return Ok(Connection {
                     client,
                     statements: HashMap::new(),
@@ -80,9 +70,7 @@ impl ManageConnection for Connector {
             Ok(Err(_)) => "connecting took too long".to_owned(),
             Err(_) => "shutting down".to_owned(),
         };
-        let now = i64::try_from(self.shared.started.elapsed().as_millis()).unwrap_or(i64::MAX);
-        self.shared.failed_at.store(now, Ordering::Release);
-        *self.shared.last_failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(failure.clone());
+        self.outage.failed(began, Instant::now(), failure.clone());
         Err(Lost(failure))
     }
 
@@ -196,7 +184,7 @@ impl From<Failure> for StoreError {
 pub(super) struct Pool {
     connections: bb8::Pool<Connector>,
     destination: Arc<Destination>,
-    shared: Arc<Shared>,
+    outage: Arc<Outage>,
     size: u32,
     statements: AtomicU64,
 }
@@ -204,15 +192,11 @@ pub(super) struct Pool {
 impl Pool {
     pub(super) fn new(destination: Destination, size: u32, runtime: &Handle) -> Self {
         let destination = Arc::new(destination);
-        let shared = Arc::new(Shared {
-            started: Instant::now(),
-            failed_at: AtomicI64::new(-1),
-            last_failure: Mutex::new(None),
-        });
+        let outage = Arc::new(Outage::default());
         let connector = Connector {
             destination: Arc::clone(&destination),
             runtime: runtime.clone(),
-            shared: shared.clone(),
+            outage: Arc::clone(&outage),
         };
         if destination.may_move() {
             runtime.spawn(Arc::clone(&destination).follow_for_ever());
@@ -229,7 +213,7 @@ impl Pool {
         Self {
             connections,
             destination,
-            shared,
+            outage,
             size,
             statements: AtomicU64::new(0),
         }
@@ -313,26 +297,12 @@ impl Pool {
 
     /// Connecting failed a moment ago and no connection is open: waiting would only pile up requests.
     fn in_outage(&self) -> bool {
-        let failed_at = self.shared.failed_at.load(Ordering::Acquire);
-        let Ok(failed_at) = u64::try_from(failed_at) else {
-            return false;
-        };
-        self.connections.state().connections == 0
-            && self.shared.started.elapsed() < Duration::from_millis(failed_at) + OUTAGE_MEMORY
+        self.connections.state().connections == 0 && self.outage.is_recent(Instant::now())
     }
 
     fn last_failure(&self) -> Lost {
-        let failed = self.shared.failed_at.load(Ordering::Acquire) >= 0;
-        let reason = self
-            .shared
-            .last_failure
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
-        match reason {
-            Some(reason) if failed => Lost(reason),
-            _ => Lost("all database connections are busy".to_owned()),
-        }
+        let reason = self.outage.reason();
+        Lost(reason.unwrap_or_else(|| "all database connections are busy".to_owned()))
     }
 
     /// A connection of its own for a transaction of the command line, outside the budget of requests.
