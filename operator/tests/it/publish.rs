@@ -72,12 +72,22 @@ pub(crate) fn client(client_id: &str, display_name: &str) -> Resource {
 }
 
 pub(crate) fn commit(previous: Option<&Artefact>, fleet: &Fleet, desired: Vec<Resource>) -> Arc<Artefact> {
+    answered(previous, fleet, desired, Acknowledgements::default())
+}
+
+/// What follows `previous` once servers gave these answers.
+pub(crate) fn answered(
+    previous: Option<&Artefact>,
+    fleet: &Fleet,
+    desired: Vec<Resource>,
+    acknowledgements: Acknowledgements,
+) -> Arc<Artefact> {
     let inputs = Inputs {
         fleet: fleet.clone(),
         minimum_server: ServerVersion(0, 1, 0),
         desired,
         erase: BTreeSet::new(),
-        acknowledgements: Acknowledgements::default(),
+        acknowledgements,
         shrink: None,
         recent: None,
         now: now(),

@@ -54,7 +54,9 @@ impl Delivery {
         if let Some(pause) = writes.iter().find_map(|write| paused(&self.foreign, &write.key)) {
             return Ok(Commit::Later(pause));
         }
-        if let Err(pause) = served.bucket.take(Instant::now()) {
+        if !plan.only_settles()
+            && let Err(pause) = served.bucket.take(Instant::now())
+        {
             return Ok(Commit::Later(pause));
         }
         let bytes = writes.iter().map(SecretWrite::bytes).sum();

@@ -1,14 +1,14 @@
 //! Commits to Secrets.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use oidc::Secret;
 use operator::build::artefact::{Commit, Stored, manifest_secret, read, shard_secret};
 use proptest::prelude::*;
-use snapshot::{Artefact, Fleet, MANIFEST_FILE};
+use snapshot::{Acknowledgement, Acknowledgements, Artefact, Fleet, MANIFEST_FILE};
 
 use super::{Secrets, owner};
-use crate::publish::{client, commit};
+use crate::publish::{answered, client, commit};
 
 fn fleet() -> Fleet {
     "login/main".parse().unwrap()
@@ -85,6 +85,36 @@ proptest! {
         put(&mut secrets, &target, usize::MAX);
         prop_assert_eq!(secrets.writes, writes);
     }
+}
+
+#[test]
+fn a_settled_edit_keeps_no_other_waiting() {
+    let settles = |committed: Option<&Artefact>, target: &Artefact| {
+        let plan = Commit {
+            owner: &owner("main"),
+            committed,
+            target,
+        };
+        plan.only_settles()
+    };
+    let first = next(None, &BTreeMap::from([(1, 0)]));
+    assert!(!settles(None, &first));
+    let edited = next(Some(&first), &BTreeMap::from([(1, 1)]));
+    assert!(!settles(Some(&first), &edited), "an edit");
+    let answer = Acknowledgement {
+        head: edited.head(),
+        content: edited.manifest().content,
+        rejected: BTreeMap::new(),
+    };
+    let answers = Acknowledgements {
+        ready: BTreeSet::from(["pod".to_owned()]),
+        by_pod: BTreeMap::from([("pod".to_owned(), answer)]),
+        highest: None,
+    };
+    let settled = answered(Some(&edited), &fleet(), vec![client("c1", "Name 1")], answers);
+    assert_ne!(*settled, edited, "the former version goes");
+    assert!(settles(Some(&edited), &settled));
+    assert!(!settles(Some(&settled), &settled), "what is put back is limited");
 }
 
 #[test]
