@@ -123,14 +123,8 @@ async fn a_tenant_cannot_sign_the_name_of_its_neighbour(
     neighbour: &Fleet,
     folder: &Path,
 ) -> Result<()> {
-    let own = format!(
-        "/apis/cert-manager.io/v1/namespaces/{}/certificates/login-peer",
-        fleet.namespace
-    );
-    let others = format!(
-        "/apis/cert-manager.io/v1/namespaces/{}/certificates/login-peer",
-        neighbour.namespace
-    );
+    let own = peer_certificate(fleet);
+    let others = peer_certificate(neighbour);
     let mut spec = stage.get(&own).await?["spec"].take();
     let name = stage.get(&others).await?["spec"]["uris"].take();
     ensure!(
@@ -173,6 +167,14 @@ async fn a_tenant_cannot_sign_the_name_of_its_neighbour(
         "a tenant's authority signed the name of another fleet, and an operator accepts it"
     );
     Ok(())
+}
+
+/// The path of the Certificate that a fleet's servers show to operators.
+fn peer_certificate(fleet: &Fleet) -> String {
+    format!(
+        "/apis/cert-manager.io/v1/namespaces/{}/certificates/login-peer",
+        fleet.namespace
+    )
 }
 
 /// The files of a certificate and its key.
@@ -230,10 +232,7 @@ async fn the_renewed_certificate_is_shown(stage: &Stage, fleet: &Fleet) -> Resul
     stage
         .merge(&authority, &json!({"spec": {"ca": {"secretName": "second"}}}))
         .await?;
-    let path = format!(
-        "/apis/cert-manager.io/v1/namespaces/{}/certificates/login-peer",
-        fleet.namespace
-    );
+    let path = peer_certificate(fleet);
     let began = Instant::now();
     // What `cmctl renew` does.
     let mut conditions = stage.get(&path).await?["status"]["conditions"].take();
