@@ -160,18 +160,15 @@ pub struct Commit<'a> {
     pub target: &'a Artefact,
 }
 
-impl Commit<'_> {
-    /// Whether only former versions go, which every ready replica has replaced. That follows a commit once, and is no
-    /// reason to keep the next edit waiting.
-    pub fn only_settles(&self) -> bool {
-        let Self { committed, target, .. } = self;
-        committed.is_some_and(|committed| {
-            committed != *target
-                && committed.head() == target.head()
-                && committed.manifest().content == target.manifest().content
-        })
-    }
+/// Whether between `committed` and `target` only former versions go, which every ready replica has replaced. That follows
+/// a commit once, and is no reason to keep the next edit waiting.
+pub fn only_settles(committed: &Artefact, target: &Artefact) -> bool {
+    committed != target
+        && committed.head() == target.head()
+        && committed.manifest().content == target.manifest().content
+}
 
+impl Commit<'_> {
     /// The writes that commit the target, in their order; none when everything is as it should be. Also puts back what
     /// was altered by hand.
     pub fn writes(&self, seen: impl Fn(&ObjectKey) -> Option<SeenSecret>) -> Vec<SecretWrite> {

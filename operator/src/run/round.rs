@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use crds::manifests::Kind;
 use oidc::Timestamp;
-use snapshot::{Acknowledgements, Head};
+use snapshot::{Acknowledgements, Artefact, Head};
 
 use super::delivery::{Commit, Delivery};
 use super::metrics::{ExcludedLabel, KindLabel, Metrics};
@@ -169,10 +169,11 @@ impl Round {
         self.children(&world, &mut resolution, now, &mut outcome).await?;
         self.cache.set_foreign(std::mem::take(&mut self.foreign));
         self.report(&world, &resolution, now, &mut outcome).await?;
+        self.settle(&world, &resolution, &mut outcome).await;
         if let Some(wake) = resolution.wake {
             outcome.again(wake.since(now).max(Duration::from_millis(1)));
         }
-        self.settle(&acknowledgements);
+        self.note_convergence(&acknowledgements);
         self.count(&world, &resolution);
         self.count_delivery();
         Ok(outcome)
@@ -185,25 +186,52 @@ impl Round {
         Some(world)
     }
 
+    /// Commits what servers shall serve from now on.
     async fn commit(&mut self, world: &World, resolution: &Resolution, changed: Instant, outcome: &mut Outcome) {
         for (fleet, target) in &resolution.artefacts {
-            match self.delivery.commit(world, fleet, target, &self.applier).await {
-                Ok(Commit::Unchanged) => {}
-                Ok(Commit::Committed { bytes }) => {
-                    tracing::info!(%fleet, head = %target.head(), bytes, "committed");
-                    self.converging.insert(fleet.clone(), (target.head(), changed));
-                }
-                Ok(Commit::Later(pause)) => outcome.again(pause),
-                // The watch shows what was written instead, and begins the next round.
-                Ok(Commit::Outdated) => outcome.again(OUTDATED),
-                // The delivery has said why, and the AuthServer will.
-                Err(_) => outcome.again(FAILED),
+            if self.delivery.only_settles(fleet, target) {
+                continue;
+            }
+            if let Some(bytes) = self.write_artefact(world, (fleet, target), outcome).await {
+                tracing::info!(%fleet, head = %target.head(), bytes, "committed");
+                self.converging.insert(fleet.clone(), (target.head(), changed));
             }
         }
     }
 
+    /// Lets go of former versions that every ready server has replaced. Last in a round: people wait for the status that
+    /// says so, and nobody for this.
+    async fn settle(&mut self, world: &World, resolution: &Resolution, outcome: &mut Outcome) {
+        for (fleet, target) in &resolution.artefacts {
+            if self.delivery.only_settles(fleet, target)
+                && let Some(bytes) = self.write_artefact(world, (fleet, target), outcome).await
+            {
+                tracing::debug!(%fleet, head = %target.head(), bytes, "settled");
+            }
+        }
+    }
+
+    /// The bytes that were written, if any were.
+    async fn write_artefact(
+        &mut self,
+        world: &World,
+        (fleet, target): (&ObjectKey, &Artefact),
+        outcome: &mut Outcome,
+    ) -> Option<usize> {
+        match self.delivery.commit(world, fleet, target, &self.applier).await {
+            Ok(Commit::Unchanged) => {}
+            Ok(Commit::Committed { bytes }) => return Some(bytes),
+            Ok(Commit::Later(pause)) => outcome.again(pause),
+            // The watch shows what was written instead, and begins the next round.
+            Ok(Commit::Outdated) => outcome.again(OUTDATED),
+            // The delivery has said why, and the AuthServer will.
+            Err(_) => outcome.again(FAILED),
+        }
+        None
+    }
+
     /// Notes commits that every ready server serves by now.
-    fn settle(&mut self, acknowledgements: &BTreeMap<ObjectKey, Acknowledgements>) {
+    fn note_convergence(&mut self, acknowledgements: &BTreeMap<ObjectKey, Acknowledgements>) {
         let metrics = &self.metrics;
         self.converging.retain(|fleet, (head, changed)| {
             let Some(answers) = acknowledgements.get(fleet).filter(|answers| !answers.ready.is_empty()) else {

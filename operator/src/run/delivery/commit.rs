@@ -28,6 +28,12 @@ pub enum Commit {
 }
 
 impl Delivery {
+    /// Whether a commit of `target` would change nothing of what servers serve.
+    pub fn only_settles(&self, fleet: &ObjectKey, target: &Artefact) -> bool {
+        let committed = self.artefacts.get(fleet);
+        committed.is_some_and(|committed| artefact::only_settles(committed, target))
+    }
+
     /// Commits `target`, which was resolved from [`Delivery::artefacts`], to the Secrets of `fleet`, and hands it to
     /// the streams of this replica: the leader, with every resolution. Writes nothing when everything is as it should
     /// be, and puts back what was altered by hand.
@@ -38,6 +44,7 @@ impl Delivery {
         target: &Artefact,
         applier: &Applier,
     ) -> Result<Commit, DeliveryError> {
+        let settles = self.only_settles(key, target);
         let (Some(owner), Some(served)) = (owner(world, key), self.fleets.get_mut(key)) else {
             return Ok(Commit::Outdated);
         };
@@ -54,9 +61,7 @@ impl Delivery {
         if let Some(pause) = writes.iter().find_map(|write| paused(&self.foreign, &write.key)) {
             return Ok(Commit::Later(pause));
         }
-        if !plan.only_settles()
-            && let Err(pause) = served.bucket.take(Instant::now())
-        {
+        if !settles && let Err(pause) = served.bucket.take(Instant::now()) {
             return Ok(Commit::Later(pause));
         }
         let bytes = writes.iter().map(SecretWrite::bytes).sum();

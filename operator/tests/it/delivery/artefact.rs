@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use oidc::Secret;
-use operator::build::artefact::{Commit, Stored, manifest_secret, read, shard_secret};
+use operator::build::artefact::{Commit, Stored, manifest_secret, only_settles, read, shard_secret};
 use proptest::prelude::*;
 use snapshot::{Acknowledgement, Acknowledgements, Artefact, Fleet, MANIFEST_FILE};
 
@@ -89,18 +89,9 @@ proptest! {
 
 #[test]
 fn a_settled_edit_keeps_no_other_waiting() {
-    let settles = |committed: Option<&Artefact>, target: &Artefact| {
-        let plan = Commit {
-            owner: &owner("main"),
-            committed,
-            target,
-        };
-        plan.only_settles()
-    };
     let first = next(None, &BTreeMap::from([(1, 0)]));
-    assert!(!settles(None, &first));
     let edited = next(Some(&first), &BTreeMap::from([(1, 1)]));
-    assert!(!settles(Some(&first), &edited), "an edit");
+    assert!(!only_settles(&first, &edited), "an edit");
     let answer = Acknowledgement {
         head: edited.head(),
         content: edited.manifest().content,
@@ -113,8 +104,8 @@ fn a_settled_edit_keeps_no_other_waiting() {
     };
     let settled = answered(Some(&edited), &fleet(), vec![client("c1", "Name 1")], answers);
     assert_ne!(*settled, edited, "the former version goes");
-    assert!(settles(Some(&edited), &settled));
-    assert!(!settles(Some(&settled), &settled), "what is put back is limited");
+    assert!(only_settles(&edited, &settled));
+    assert!(!only_settles(&settled, &settled), "what is put back is limited");
 }
 
 #[test]
