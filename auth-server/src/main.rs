@@ -7,6 +7,10 @@ use auth_server::command;
 use auth_server::log;
 use auth_server::settings::{DatabaseFlags, ServeFlags, Settings};
 
+/// Gives back what a burst of requests or a new configuration needed; the allocator of the system keeps it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// How `serve` ends when the database schema is not one that it serves: whoever runs it knows by this that a migration
 /// is missing.
 const SCHEMA_EXIT_CODE: u8 = 3;

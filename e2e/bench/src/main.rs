@@ -10,6 +10,10 @@ use bench::settings::Settings;
 use bench::{convergence, flows, growth, peers, plot, publish};
 use clap::{Parser, Subcommand};
 
+/// The product's: what it is measured beside has the same.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// How fast the auth server is, how small, and how it grows, beside what the machine could do at most.
 #[derive(Parser)]
 #[command(name = "nauthera-bench", version, args_conflicts_with_subcommands = true)]
@@ -29,6 +33,8 @@ enum Command {
     Growth(Settings),
     /// How fast an edit arrives at 50 servers, and how long the operator compiles.
     Convergence(Settings),
+    /// Where the server's time goes in each flow, as flame graphs and a table (`make bench-profile` fetches what draws them).
+    Profile(Settings),
     /// Other servers under the same load, on the same core (`make bench-peers` fetches them).
     Peers(Settings),
     /// Put tables and plots of bench.json into docs/performance.md and docs/images.
@@ -63,6 +69,10 @@ fn main() -> Result<()> {
         }
         Some(Command::Convergence(settings)) => {
             convergence::run(&settings)?;
+            show(&settings)
+        }
+        Some(Command::Profile(settings)) => {
+            flows::profile(&settings)?;
             show(&settings)
         }
         Some(Command::Peers(settings)) => {
