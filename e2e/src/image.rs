@@ -33,6 +33,13 @@ impl Image {
         Ok(Self { config, root })
     }
 
+    /// The environment that it gives to its program.
+    pub fn environment(&self) -> impl Iterator<Item = (&str, &str)> {
+        let variables = self.config.pointer("/config/Env").and_then(Value::as_array);
+        let variables = variables.into_iter().flatten().filter_map(Value::as_str);
+        variables.filter_map(|variable| variable.split_once('='))
+    }
+
     /// The root of its file system.
     pub fn root(&self) -> &Path {
         self.root.path()

@@ -1,7 +1,6 @@
 //! What the operator takes for itself. Memory does not depend on how busy the machine is, so it is held to its budget;
 //! times are told in the table of the run.
 
-use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Result, ensure};
@@ -30,18 +29,17 @@ const CLIENTS: &str = "/apis/auth.nauthera.io/v1alpha1/namespaces/default/client
 #[tokio::test]
 async fn a_thousand_objects_keep_to_their_budget() {
     let image = Image::open("operator").unwrap();
-    let program = image.root().join("usr/bin/nauthera-operator");
     let cluster = prepared().await.unwrap();
     for file in ["1-authserver.yaml", "2-realm-acme.yaml"] {
         let manifest = std::fs::read_to_string(samples().join(file)).unwrap();
         cluster.apply(&manifest).await.unwrap();
     }
-    seen_coming(&cluster, &program, 0..FEWER - 2).await.unwrap();
-    let fewer = started_anew(&cluster, &program).await.unwrap();
+    seen_coming(&cluster, &image, 0..FEWER - 2).await.unwrap();
+    let fewer = started_anew(&cluster, &image).await.unwrap();
     let began = Instant::now();
-    let watched = seen_coming(&cluster, &program, FEWER - 2..OBJECTS - 2).await.unwrap();
+    let watched = seen_coming(&cluster, &image, FEWER - 2..OBJECTS - 2).await.unwrap();
     let judged = began.elapsed();
-    let anew = started_anew(&cluster, &program).await.unwrap();
+    let anew = started_anew(&cluster, &image).await.unwrap();
 
     let each = anew.resident.saturating_sub(fewer.resident) / (OBJECTS - FEWER) as u64;
     scenario(&format!("memory of the operator with {OBJECTS} objects"))
@@ -105,8 +103,8 @@ async fn until_judged(cluster: &Cluster, count: usize) -> Result<()> {
 }
 
 /// The memory of an operator that saw these clients come.
-async fn seen_coming(cluster: &Cluster, program: &Path, numbers: std::ops::Range<usize>) -> Result<Memory> {
-    let mut operator = Operator::start_program(cluster, "watching", program).await?;
+async fn seen_coming(cluster: &Cluster, image: &Image, numbers: std::ops::Range<usize>) -> Result<Memory> {
+    let mut operator = Operator::start_image(cluster, "watching", image).await?;
     operator.until_ready().await?;
     let all = numbers.end;
     create(cluster, numbers).await?;
@@ -117,8 +115,8 @@ async fn seen_coming(cluster: &Cluster, program: &Path, numbers: std::ops::Range
 }
 
 /// The memory of an operator that finds everything there.
-async fn started_anew(cluster: &Cluster, program: &Path) -> Result<Memory> {
-    let mut operator = Operator::start_program(cluster, "anew", program).await?;
+async fn started_anew(cluster: &Cluster, image: &Image) -> Result<Memory> {
+    let mut operator = Operator::start_image(cluster, "anew", image).await?;
     operator.until_ready().await?;
     let memory = settled(cluster, &operator).await?;
     operator.process.stop(PATIENCE)?;

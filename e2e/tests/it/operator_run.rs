@@ -4,12 +4,13 @@
 mod definitions;
 mod orders;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use e2e::cluster::{Cluster, Mode, kubectl};
+use e2e::image::Image;
 use e2e::parts::{checkout, free_port, http_client, product, program};
 use e2e::process::Process;
 use e2e::scenario;
@@ -57,17 +58,22 @@ pub(crate) struct Operator {
 
 impl Operator {
     async fn start(cluster: &Cluster, name: &str) -> Result<Self> {
-        Self::start_program(cluster, name, &product("nauthera-operator")?).await
+        Self::spawn(cluster, name, Command::new(product("nauthera-operator")?)).await
     }
 
-    /// Starts another build of it.
-    pub(crate) async fn start_program(cluster: &Cluster, name: &str, program: &Path) -> Result<Self> {
+    /// Starts the program of an image in its environment.
+    pub(crate) async fn start_image(cluster: &Cluster, name: &str, image: &Image) -> Result<Self> {
+        let mut command = Command::new(image.root().join("usr/bin/nauthera-operator"));
+        command.envs(image.environment());
+        Self::spawn(cluster, name, command).await
+    }
+
+    async fn spawn(cluster: &Cluster, name: &str, mut command: Command) -> Result<Self> {
         let kubeconfig = cluster
             .kubeconfig_of_service_account(NAMESPACE, "nauthera-operator")
             .await?;
         let folder = tempfile::tempdir()?;
         let http = free_port()?;
-        let mut command = Command::new(program);
         command
             .arg("run")
             .args(["--listen-config", "127.0.0.1:0"])
