@@ -161,4 +161,18 @@ mod tests {
         assert!(of_most <= 8 * 1024, "{of_most} bytes");
         assert!(of_most.abs_diff(of_many) <= 64, "{of_many} and {of_most} bytes");
     }
+
+    #[test]
+    fn a_client_adds_little_to_the_artefact_and_ten_thousand_fit_into_its_secrets() {
+        let sizes = |clients| -> Vec<usize> {
+            let artefact = commit_of(None, clients, "First");
+            artefact.shard_files().map(|(_, _, file)| file.len()).collect()
+        };
+        let (fewer, most) = (sizes(5_000), sizes(10_000));
+        let each = (most.iter().sum::<usize>() - fewer.iter().sum::<usize>()) / 5_000;
+        // 32 of them are the hash of its secret, which nothing compresses.
+        assert!(each <= 100, "{each} bytes a client");
+        let largest = most.iter().max().copied().unwrap_or_default();
+        assert!(largest * 2 < snapshot::SHARD_BYTES, "{largest} bytes of one shard");
+    }
 }
