@@ -1,10 +1,10 @@
 # Every target is three lines at most; longer work lives in e2e/tools. CI calls the same targets.
 export CARGO ?= cargo
 .DEFAULT_GOAL := help
-.PHONY: help demo images cluster cluster-down test bench bench-peers lint generate fuzz setup clean
+.PHONY: help demo images cluster cluster-down test bench bench-peers bench-profile lint generate fuzz setup clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## Build, start the operator and two auth servers on config/samples, and print a URL to log in at
 	@e2e/tools/install build
@@ -33,6 +33,10 @@ bench: ## Measure speed, size and growth beside what the machine could do at mos
 bench-peers: ## Measure other servers under the same load beside ours (fetches oidc-provider and Keycloak)
 	@e2e/tools/install bench
 	@e2e/tools/bench peers
+
+bench-profile: ## Show where the server's time goes in each flow, as flame graphs and a table (fetches inferno)
+	@e2e/tools/install profile
+	@e2e/tools/bench profile
 
 lint: ## Check formatting, lints (warnings are errors) and the syntax of scripts
 	@e2e/tools/install build

@@ -233,7 +233,7 @@ impl Marks {
 fn servers_rss(servers: &[Server]) -> Result<f64> {
     let mut sizes = Vec::new();
     for server in servers {
-        sizes.push(number(server.program().memory()?.rss_bytes));
+        sizes.push(number(server.program().memory()?.resident));
     }
     ensure!(!sizes.is_empty(), "no servers");
     Ok(median(&sizes))

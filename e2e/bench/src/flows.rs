@@ -2,6 +2,7 @@
 
 mod login;
 mod pair;
+mod profile;
 mod refresh;
 mod world;
 
@@ -12,6 +13,7 @@ use oidc::endpoint;
 
 pub use self::login::hash_for;
 use self::pair::{Contest, Judge};
+pub use self::profile::run as profile;
 use self::world::{HOST, World};
 use crate::ceiling::{CLIENT, TokenShape, session_cookie};
 use crate::load::{Source, Sources};
@@ -79,9 +81,9 @@ pub fn run(settings: &Settings) -> Result<()> {
 
 fn remember_memory(report: &mut Report, world: &World, when: &str) -> Result<()> {
     let memory = world.server.program().memory()?;
-    report.memory.insert(format!("{when}_rss"), memory.rss_bytes);
-    report.memory.insert(format!("{when}_rss_anon"), memory.anonymous_bytes);
-    report.memory.insert(format!("{when}_rss_file"), memory.file_bytes);
+    report.memory.insert(format!("{when}_rss"), memory.resident);
+    report.memory.insert(format!("{when}_rss_anon"), memory.anonymous);
+    report.memory.insert(format!("{when}_rss_file"), memory.mapped);
     Ok(())
 }
 

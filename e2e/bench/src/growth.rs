@@ -137,7 +137,7 @@ fn prepare(axis: Axis, cpus: &CpuPlan, report: &mut Report) -> Result<Vec<Site>>
             report,
             &format!("untouched_bytes_by_{}", axis.name()),
             count,
-            number(memory.rss_bytes),
+            number(memory.resident),
         );
         let measured = Site {
             count,
@@ -153,7 +153,7 @@ fn prepare(axis: Axis, cpus: &CpuPlan, report: &mut Report) -> Result<Vec<Site>>
             report,
             &format!("touched_bytes_by_{}", axis.name()),
             count,
-            number(memory.rss_bytes),
+            number(memory.resident),
         );
         sites.push(measured);
     }

@@ -9,6 +9,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use e2e::memory::Memory;
 use e2e::process::Process;
 use rustix::param::clock_ticks_per_second;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
@@ -68,17 +69,6 @@ impl Cpus {
     }
 }
 
-/// What a process has in memory.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Memory {
-    /// Everything resident.
-    pub rss_bytes: u64,
-    /// Of it, what is only its own: heap and stacks.
-    pub anonymous_bytes: u64,
-    /// Of it, mapped files: mostly the program itself.
-    pub file_bytes: u64,
-}
-
 /// A running program on given cores. Dropping it stops it.
 #[derive(Debug)]
 pub struct Pinned {
@@ -135,7 +125,7 @@ impl Pinned {
 
     /// What it has in memory now.
     pub fn memory(&self) -> Result<Memory> {
-        memory(self.id())
+        Memory::of(self.id())
     }
 
     /// How many threads it has now.
@@ -161,21 +151,6 @@ pub fn cpu_time(process: u32) -> Result<Duration> {
     let stat = read(process, "stat")?;
     let ticks = ticks(&stat).context("no times in /proc/PID/stat")?;
     Ok(Duration::from_millis(ticks * 1000 / clock_ticks_per_second().max(1)))
-}
-
-/// What a process has in memory now.
-pub fn memory(process: u32) -> Result<Memory> {
-    let status = read(process, "status")?;
-    let bytes = |name| {
-        field(&status, name)
-            .map(|kib| kib * 1024)
-            .with_context(|| format!("no {name} in /proc/PID/status"))
-    };
-    Ok(Memory {
-        rss_bytes: bytes("VmRSS")?,
-        anonymous_bytes: bytes("RssAnon")?,
-        file_bytes: bytes("RssFile")?,
-    })
 }
 
 fn read(process: u32, file: &str) -> Result<String> {
@@ -235,7 +210,7 @@ mod tests {
         let log = folder.path().join("log");
         let shell = Path::new("/bin/sh");
         let mut shell = Pinned::start("shell", shell, ["-c", &script], &plan.server, &log).unwrap();
-        assert!(shell.memory().is_ok_and(|memory| memory.rss_bytes > 0));
+        assert!(shell.memory().is_ok_and(|memory| memory.resident > 0));
         assert_eq!(shell.threads().unwrap(), 1);
         while shell.cpu_time().unwrap() < Duration::from_millis(20) {
             shell.process().expect_running().unwrap();

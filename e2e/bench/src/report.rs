@@ -37,6 +37,9 @@ pub struct Report {
     /// Other servers under the same load, by name, then by flow.
     #[serde(default)]
     pub peers: BTreeMap<String, BTreeMap<String, f64>>,
+    /// Where the server's time goes: by flow, percent of the samples by what was done.
+    #[serde(default)]
+    pub profile: BTreeMap<String, BTreeMap<String, f64>>,
 }
 
 /// One flow beside its ceiling.
@@ -64,6 +67,12 @@ pub struct Flow {
     pub p50_ms: f64,
     /// 99 of 100 took at most this.
     pub p99_ms: f64,
+    /// The same of the ceiling, at 70 % of its own maximum: what this machine makes of any program. 0 where it has none.
+    #[serde(default)]
+    pub ceiling_p50_ms: f64,
+    /// 99 of 100 of the ceiling's took at most this.
+    #[serde(default)]
+    pub ceiling_p99_ms: f64,
     /// Statements to the database a unit.
     pub statements: f64,
 }

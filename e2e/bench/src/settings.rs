@@ -37,9 +37,9 @@ impl Settings {
         self.warm_up() + self.measure()
     }
 
-    /// All rounds of one flow with their ceilings, and its latency.
+    /// All rounds of one flow with their ceilings, and the latencies of both.
     pub fn contest(&self) -> Duration {
-        self.round() * u32::try_from(self.rounds * 2 + 3).unwrap_or(u32::MAX)
+        self.round() * u32::try_from(self.rounds * 2 + 6).unwrap_or(u32::MAX)
     }
 
     fn warm_up(&self) -> Duration {

@@ -4,11 +4,11 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use e2e::memory::Memory;
 
 use super::stage::{self, Stage};
 use super::{APART, committed};
 use crate::growth::{note, number};
-use crate::pinned;
 use crate::report::Report;
 
 /// Edits that a compile time is the mean of.
@@ -39,12 +39,12 @@ pub(super) async fn measure(report: &mut Report) -> Result<()> {
                 size,
                 compile_ms(&stage).await?,
             );
-            let memory = pinned::memory(stage.operator())?;
+            let memory = Memory::of(stage.operator())?;
             note(
                 report,
                 &format!("operator_bytes_by_{axis}"),
                 size,
-                number(memory.rss_bytes),
+                number(memory.resident),
             );
         }
     }

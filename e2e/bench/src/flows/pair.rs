@@ -56,31 +56,41 @@ impl Judge<'_> {
         let program = CeilingProgram::start(contest.shape, contest.static_bytes, &self.world.cpus.server, self.world)?;
         let mut theirs = (contest.ceiling)(program.address)?;
         let mut ours = contest.ours;
-        let (mut rounds, mut fastest) = (Rounds::default(), Vec::new());
+        let (mut rounds, mut fastest) = (Rounds::default(), Fastest::default());
         let statements = self.world.server.statements()?;
         let mut units = 0;
         for round in 1..=self.settings.rounds {
             progress.step(&format!("{name}, round {round}"), self.settings.round() * 2);
             let mine = self.press(Pace::Closed, &mut ours)?;
-            let meter = || program.program.cpu_time();
-            let load = self.settings.load(program.address, Pace::Closed, &meter);
-            let other = drive(&load, &mut theirs)?;
+            let other = self.press_ceiling(&program, Pace::Closed, &mut theirs)?;
             units += mine.total;
-            fastest.push(mine.per_second());
+            fastest.ours.push(mine.per_second());
+            fastest.ceiling.push(other.per_second());
             rounds.add(mine.per_cpu_second(), other.per_cpu_second());
         }
-        drop(program);
         let statements = per_unit(self.world.server.statements()? - statements, units);
-        let rate = SHARE * median(&fastest);
-        progress.step(&format!("{name}, latency"), self.settings.round() * 3);
-        let (p50_ms, p99_ms) = self.latency(rate, &mut ours)?;
+        let rate = SHARE * median(&fastest.ours);
+        progress.step(&format!("{name}, latency"), self.settings.round() * 6);
+        let (mut mine, mut other) = (Latencies::default(), Latencies::default());
+        for _ in 0..OPEN_RUNS {
+            mine.add(&self.press(Pace::Open { rate }, &mut ours)?);
+            let rate = SHARE * median(&fastest.ceiling);
+            other.add(&self.press_ceiling(&program, Pace::Open { rate }, &mut theirs)?);
+        }
         Ok(Flow {
             open_rate: rounded(rate),
-            p50_ms: rounded(p50_ms),
-            p99_ms: rounded(p99_ms),
+            p50_ms: rounded(median(&mine.half)),
+            p99_ms: rounded(median(&mine.most)),
+            ceiling_p50_ms: rounded(median(&other.half)),
+            ceiling_p99_ms: rounded(median(&other.most)),
             statements: rounded(statements),
             ..rounds.flow(Unit::CpuSecond, contest.beside)
         })
+    }
+
+    fn press_ceiling(&self, program: &CeilingProgram, pace: Pace, sources: &mut [Box<dyn Source>]) -> Result<Outcome> {
+        let meter = || program.program.cpu_time();
+        drive(&self.settings.load(program.address, pace, &meter), sources)
     }
 
     /// Presses our server.
@@ -91,14 +101,33 @@ impl Judge<'_> {
 
     /// Half and 99 of 100 units stay below these milliseconds at this rate: medians of several runs.
     pub(crate) fn latency(&self, rate: f64, sources: &mut [Box<dyn Source>]) -> Result<(f64, f64)> {
-        let (mut half, mut most) = (Vec::new(), Vec::new());
+        let mut latencies = Latencies::default();
         for _ in 0..OPEN_RUNS {
-            let outcome = self.press(Pace::Open { rate }, sources)?;
-            half.push(outcome.quantile_ms(0.5));
-            most.push(outcome.quantile_ms(0.99));
+            latencies.add(&self.press(Pace::Open { rate }, sources)?);
         }
-        Ok((median(&half), median(&most)))
+        Ok((median(&latencies.half), median(&latencies.most)))
     }
+}
+
+/// What units took in each open-loop run, milliseconds.
+#[derive(Debug, Default)]
+struct Latencies {
+    half: Vec<f64>,
+    most: Vec<f64>,
+}
+
+impl Latencies {
+    fn add(&mut self, outcome: &Outcome) {
+        self.half.push(outcome.quantile_ms(0.5));
+        self.most.push(outcome.quantile_ms(0.99));
+    }
+}
+
+/// Units a second of the clock in each closed-loop round.
+#[derive(Debug, Default)]
+struct Fastest {
+    ours: Vec<f64>,
+    ceiling: Vec<f64>,
 }
 
 impl Rounds {

@@ -22,6 +22,8 @@ use crate::sources::Refresh;
 /// The name of the flow.
 pub(crate) const NAME: &str = "refresh_postgres";
 
+/// The client that refreshes.
+const CLIENT: &str = "app";
 /// The client whose families pgbench moves.
 const PGBENCH_CLIENT: &str = "pgbench";
 /// How long PostgreSQL may take to log a statement after it was told to.
@@ -30,7 +32,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Measures both.
 pub(crate) fn measure(settings: &Settings, world: &World, progress: &mut Progress) -> Result<Flow> {
     progress.step("signing people in for refresh", Duration::from_secs(5));
-    let mut ours = chains(world, "app")?;
+    let mut ours = sources(world)?;
     // These families are pgbench's from now on, but for one that is refreshed to see how.
     let mut theirs = world.refresh_tokens(PGBENCH_CLIENT, CONNECTIONS + 1)?;
     let logged = log_of_one_refresh(world, theirs.pop().context("no refresh token")?)?;
@@ -60,9 +62,10 @@ pub(crate) fn measure(settings: &Settings, world: &World, progress: &mut Progres
     })
 }
 
-fn chains(world: &World, client_id: &str) -> Result<Sources> {
-    let tokens = world.refresh_tokens(client_id, CONNECTIONS)?;
-    let one = |token| Box::new(Refresh::new(HOST, client_id, token)) as Box<dyn Source>;
+/// A chain of refresh tokens on each connection.
+pub(crate) fn sources(world: &World) -> Result<Sources> {
+    let tokens = world.refresh_tokens(CLIENT, CONNECTIONS)?;
+    let one = |token| Box::new(Refresh::new(HOST, CLIENT, token)) as Box<dyn Source>;
     Ok(tokens.into_iter().map(one).collect())
 }
 

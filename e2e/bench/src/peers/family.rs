@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::Result;
+use e2e::memory::Memory;
 
 use crate::pinned;
 
@@ -14,8 +15,8 @@ pub(super) fn cpu_time(root: u32) -> Result<Duration> {
 
 /// What the process and its descendants have resident, bytes.
 pub(super) fn memory(root: u32) -> Result<u64> {
-    let sizes = members(root)?.into_iter().map(pinned::memory);
-    sizes.map(|memory| Ok(memory?.rss_bytes)).sum()
+    let sizes = members(root)?.into_iter().map(Memory::of);
+    sizes.map(|memory| Ok(memory?.resident)).sum()
 }
 
 /// The process and its descendants.

@@ -1,5 +1,6 @@
 //! The report as Markdown.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use super::{Flow, Report, Unit};
@@ -11,6 +12,9 @@ pub(super) fn render(report: &Report) -> String {
     }
     if !report.flows.is_empty() {
         flows(&mut text, report);
+    }
+    if !report.profile.is_empty() {
+        profile(&mut text, report);
     }
     numbers(
         &mut text,
@@ -29,13 +33,14 @@ fn flows(text: &mut String, report: &Report) {
     line(
         text,
         "\n## Flows\n\nUnits per second of the server's CPU time (or of the clock, where it says so), medians of interleaved \
-         rounds; in parentheses the lowest and highest ratio. Latencies in an open loop at 70 % of the flow's own maximum.\n",
+         rounds; in parentheses the lowest and highest ratio. Latencies in an open loop at 70 % of the own maximum; the last but \
+         one column is the ceiling's, at 70 % of its own.\n",
     );
     line(
         text,
-        "| flow | ours | ceiling | beside | ratio | p50 ms | p99 ms | p99/p50 | statements |",
+        "| flow | ours | ceiling | beside | ratio | p50 ms | p99 ms | p99/p50 | of the ceiling | statements |",
     );
-    line(text, "|---|---:|---:|---|---:|---:|---:|---:|---:|");
+    line(text, "|---|---:|---:|---|---:|---:|---:|---:|---:|---:|");
     for (name, flow) in &report.flows {
         line(text, &row(name, flow));
     }
@@ -47,25 +52,42 @@ fn row(name: &str, flow: &Flow) -> String {
         Unit::WallSecond => " /s wall",
     };
     let [lowest, highest] = flow.ratio_spread;
-    let (tail, p99) = if flow.p50_ms > 0.0 {
-        (
-            format!("{:.1}", flow.p99_ms / flow.p50_ms),
-            format!("{:.3}", flow.p99_ms),
-        )
-    } else {
-        ("–".to_owned(), "–".to_owned())
+    let tail = |p50: f64, p99: f64| (p50 > 0.0).then(|| format!("{:.1}", p99 / p50));
+    let none = || "–".to_owned();
+    let ours = tail(flow.p50_ms, flow.p99_ms).unwrap_or_else(none);
+    let ceiling = tail(flow.ceiling_p50_ms, flow.ceiling_p99_ms).unwrap_or_else(none);
+    let milliseconds = |value: f64| {
+        if value > 0.0 { format!("{value:.3}") } else { none() }
     };
     format!(
-        "| {name} | {}{per} | {}{per} | {} | **{:.0} %** ({:.0}–{:.0}) | {:.3} | {p99} | {tail} | {:.2} |",
+        "| {name} | {}{per} | {}{per} | {} | **{:.0} %** ({:.0}–{:.0}) | {} | {} | {ours} | {ceiling} | {:.2} |",
         rate(flow.ours),
         rate(flow.ceiling),
         flow.beside,
         flow.ratio * 100.0,
         lowest * 100.0,
         highest * 100.0,
-        flow.p50_ms,
+        milliseconds(flow.p50_ms),
+        milliseconds(flow.p99_ms),
         flow.statements,
     )
+}
+
+/// Areas down, flows across.
+fn profile(text: &mut String, report: &Report) {
+    line(
+        text,
+        "\n## Where the time goes\n\nPercent of the samples of the server's stacks.\n",
+    );
+    let areas: BTreeSet<&String> = report.profile.values().flat_map(BTreeMap::keys).collect();
+    let flows: Vec<&str> = report.profile.keys().map(String::as_str).collect();
+    line(text, &format!("| | {} |", flows.join(" | ")));
+    line(text, &format!("|---|{}", "---:|".repeat(flows.len())));
+    for area in areas {
+        let share = |shares: &BTreeMap<String, f64>| format!("{:.0}", shares.get(area).copied().unwrap_or_default());
+        let shares: Vec<String> = report.profile.values().map(share).collect();
+        line(text, &format!("| {area} | {} |", shares.join(" | ")));
+    }
 }
 
 /// A rate with as many digits as it needs.
