@@ -66,26 +66,31 @@ pub struct Acknowledgement {
 impl Acknowledgements {
     /// How many of the ready replicas serve what was committed at `since`, or later in the same epoch.
     pub fn serving(&self, since: Head) -> usize {
-        let serves = |pod: &&String| self.by_pod.get(*pod).is_some_and(|answer| answer.reaches(since));
-        self.ready.iter().filter(serves).count()
+        self.of_ready().flatten().filter(|answer| answer.reaches(since)).count()
     }
 
     /// How many of the ready replicas are known to serve something older than what was committed at `since`. Those that
     /// have not answered are not among them.
     pub fn behind(&self, since: Head) -> usize {
-        let is_behind = |pod: &&String| self.by_pod.get(*pod).is_some_and(|answer| !answer.reaches(since));
-        self.ready.iter().filter(is_behind).count()
+        self.of_ready()
+            .flatten()
+            .filter(|answer| !answer.reaches(since))
+            .count()
     }
 
     /// Whether there are ready replicas and all of them accepted `version` of `id`, committed at `since`.
     pub fn accepted(&self, id: &ResourceId, version: Hash, since: Head) -> bool {
-        !self.ready.is_empty() && self.ready.iter().all(|pod| self.accepts(pod, id, version, since))
+        let accepts = |answer: Option<&Acknowledgement>| answer.is_some_and(|it| it.accepts(id, version, since));
+        !self.ready.is_empty() && self.of_ready().all(accepts)
     }
 
-    fn accepts(&self, pod: &String, id: &ResourceId, version: Hash, since: Head) -> bool {
-        self.by_pod.get(pod).is_some_and(|answer| {
-            let refusal = answer.rejected.get(id);
-            answer.reaches(since) && refusal.is_none_or(|refusal| refusal.version != version)
+    /// The answer of each ready replica, where there is one. Asked for every resource, so both lists are walked once.
+    fn of_ready(&self) -> impl Iterator<Item = Option<&Acknowledgement>> {
+        let mut answers = self.by_pod.iter().peekable();
+        self.ready.iter().map(move |pod| {
+            while answers.next_if(|(other, _)| *other < pod).is_some() {}
+            let (_, answer) = answers.next_if(|(other, _)| *other == pod)?;
+            Some(answer)
         })
     }
 
@@ -108,6 +113,11 @@ impl Acknowledgements {
 impl Acknowledgement {
     fn reaches(&self, since: Head) -> bool {
         self.head.epoch == since.epoch && self.head.generation >= since.generation
+    }
+
+    fn accepts(&self, id: &ResourceId, version: Hash, since: Head) -> bool {
+        let refusal = self.rejected.get(id);
+        self.reaches(since) && refusal.is_none_or(|refusal| refusal.version != version)
     }
 }
 
@@ -304,7 +314,7 @@ impl Plan<'_> {
         };
         let mut entry = entry.clone();
         if let Some(refusal) = self.acknowledgements.refusal(id, version) {
-            let accepts = |pod| self.acknowledgements.accepts(pod, id, version, since);
+            let accepts = |answer: &Acknowledgement| answer.accepts(id, version, since);
             let served = match entry.former {
                 Some(former) => Some(Entry {
                     since_generation: self.generation,
@@ -312,7 +322,7 @@ impl Plan<'_> {
                     former: None,
                 }),
                 // One server, older or newer than the others, does not take from them what they serve.
-                None => self.acknowledgements.ready.iter().any(accepts).then_some(entry),
+                None => self.acknowledgements.of_ready().flatten().any(accepts).then_some(entry),
             };
             return (served, Some(refusal.clone()));
         }

@@ -14,7 +14,7 @@ use super::{Applied, Applier, ApplyError, Fenced};
 use crate::build::{self, set};
 use crate::resolve::Resolution;
 use crate::world::folder::secret_manifest;
-use crate::world::{ChildId, ChildKind, ObjectKey, SecretObject, World};
+use crate::world::{ChildId, ChildKind, ObjectKey, SecretMetadata, SecretObject, World};
 
 impl Applier {
     /// Creates a Secret that only the operator reads, or replaces the version of it that the world shows. Answers with
@@ -55,15 +55,24 @@ impl Applier {
             return Ok(applied);
         };
         self.memory().settle(cluster);
+        self.memory().keep_right(|key| resolution.credentials.contains_key(key));
         for (key, credentials) in &resolution.credentials {
             let Some(client) = world.clients.get(&credentials.client) else {
                 continue;
             };
+            let seen = Seen::find(world, key, client);
+            let is_seen_right = |seen: &Seen| seen.holds(&credentials.secret) && self.memory().is_right(key, seen);
+            if seen.as_ref().is_some_and(is_seen_right) {
+                continue;
+            }
             let (owner, desired) = build::client::child(&credentials.client, client, key, &credentials.secret);
             let id = &desired.id;
             let live = live(world, key);
             let is_right = |live: &Value| super::differ::differs(&desired.object, live).is_empty();
             if live.as_ref().is_some_and(is_right) {
+                if let Some(seen) = seen {
+                    self.memory().right(key, seen);
+                }
                 continue;
             }
             let live = live.map(Arc::new);
@@ -73,6 +82,49 @@ impl Applier {
             applied.insert(credentials.client.clone(), done);
         }
         Ok(applied)
+    }
+}
+
+/// A Secret beside a Client as the world shows both. What was right stays so until one of them is another, which spares
+/// thousands of them a comparison field by field in every round.
+#[derive(Debug)]
+pub(super) struct Seen {
+    client: Arc<crds::Client>,
+    secret: Arc<SecretObject>,
+    metadata: Arc<SecretMetadata>,
+}
+
+impl Seen {
+    fn find(world: &World, key: &ObjectKey, client: &Arc<crds::Client>) -> Option<Self> {
+        Some(Self {
+            client: Arc::clone(client),
+            secret: Arc::clone(world.secrets.get(key)?),
+            metadata: Arc::clone(world.cluster.as_ref()?.secrets.get(key)?),
+        })
+    }
+
+    /// Whether both show the very same objects.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.client, &other.client)
+            && Arc::ptr_eq(&self.secret, &other.secret)
+            && Arc::ptr_eq(&self.metadata, &other.metadata)
+    }
+
+    /// Whether everything that is ours has the value that it should have.
+    fn holds(&self, ours: &SecretObject) -> bool {
+        let SecretObject {
+            kind,
+            labels,
+            annotations,
+            data,
+        } = &*self.secret;
+        *kind == ours.kind
+            && ours.labels.iter().all(|(name, value)| labels.get(name) == Some(value))
+            && ours
+                .annotations
+                .iter()
+                .all(|(name, value)| annotations.get(name) == Some(value))
+            && ours.data.iter().all(|(name, value)| data.get(name) == Some(value))
     }
 }
 

@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use super::generated::Seen;
 use crate::build::text;
-use crate::world::{ChildId, Cluster};
+use crate::world::{ChildId, Cluster, ObjectKey};
 
 /// Pause after the second time that an edit was put back; it doubles from there.
 const FIRST_PAUSE: Duration = Duration::from_secs(10);
@@ -24,6 +25,8 @@ pub(super) struct Memory {
     /// By child: what was applied, and the fields that differed right afterwards.
     settled: BTreeMap<ChildId, (Value, BTreeSet<String>)>,
     fights: BTreeMap<ChildId, Fight>,
+    /// Secrets beside Clients that were as they should be.
+    right: BTreeMap<ObjectKey, Seen>,
 }
 
 #[derive(Debug)]
@@ -63,6 +66,21 @@ impl Memory {
             watched.is_none_or(|watched| is_of_later_revision(written, Some(watched)))
         };
         self.written.retain(|id, written| is_ahead(id, written));
+    }
+
+    /// Whether this was right when it was looked at last.
+    pub(super) fn is_right(&self, key: &ObjectKey, seen: &Seen) -> bool {
+        self.right.get(key).is_some_and(|right| right.is(seen))
+    }
+
+    /// Remembers that this is as it should be.
+    pub(super) fn right(&mut self, key: &ObjectKey, seen: Seen) {
+        self.right.insert(key.clone(), seen);
+    }
+
+    /// Forgets Secrets that are not wanted any more.
+    pub(super) fn keep_right(&mut self, is_wanted: impl Fn(&ObjectKey) -> bool) {
+        self.right.retain(|key, _| is_wanted(key));
     }
 
     /// What was written to the child is not there any more.

@@ -24,8 +24,8 @@ use crate::world::{ChildId, ObjectKey, World};
 /// A change waits until nothing more changed for the first, at most for the second.
 const DEBOUNCE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
-/// Answers of servers, which come in flocks, wait so long.
-const COALESCE: Duration = Duration::from_millis(20);
+/// Answers of servers, which come in flocks, wait until no other came for the first, at most for the second.
+const COALESCE: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(100));
 
 /// Before something that failed is tried again.
 const FAILED: Duration = Duration::from_secs(2);
@@ -46,6 +46,9 @@ pub(super) const AT_LEAST: Duration = Duration::from_secs(20);
 #[derive(Debug, Default)]
 pub(super) struct Debounce {
     first: Option<Instant>,
+    first_answer: Option<Instant>,
+    /// When the round that waits for answers alone begins.
+    answers_due: Option<Instant>,
     due: Option<Instant>,
 }
 
@@ -58,8 +61,8 @@ impl Debounce {
 
     /// A server answered.
     pub(super) fn answered(&mut self, now: Instant) {
-        let soon = now + COALESCE;
-        self.due = Some(self.due.map_or(soon, |due| due.min(soon)));
+        let first = *self.first_answer.get_or_insert(now);
+        self.answers_due = Some((now + COALESCE.0).min(first + COALESCE.1));
     }
 
     /// A round should begin at once.
@@ -74,7 +77,7 @@ impl Debounce {
 
     /// When the next round begins, if one is waited for.
     pub(super) fn due(&self) -> Option<Instant> {
-        self.due
+        [self.due, self.answers_due].into_iter().flatten().min()
     }
 
     /// A round begins; since when changes have waited for it.
@@ -327,10 +330,14 @@ mod tests {
         let mut debounce = Debounce::default();
         debounce.answered(at(0));
         debounce.answered(at(10));
-        assert_eq!(debounce.due(), Some(at(20)));
-        assert_eq!(debounce.begin(at(20)), at(20));
-        debounce.changed(at(100));
-        debounce.answered(at(110));
-        assert_eq!(debounce.due(), Some(at(130)));
+        assert_eq!(debounce.due(), Some(at(30)));
+        for millis in (20..200).step_by(10) {
+            debounce.answered(at(millis));
+        }
+        assert_eq!(debounce.due(), Some(at(100)));
+        assert_eq!(debounce.begin(at(100)), at(100));
+        debounce.changed(at(200));
+        debounce.answered(at(210));
+        assert_eq!(debounce.due(), Some(at(230)));
     }
 }

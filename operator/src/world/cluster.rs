@@ -156,12 +156,19 @@ impl Cache {
         let Some((key, entry)) = Entry::new(watched, object, &self.admission) else {
             return;
         };
+        // What was noted ahead of the watch is what the watch still has to say, or newer: no news.
+        let present = |state: &State| {
+            state
+                .entries
+                .get(&watched)?
+                .get(&key)
+                .map(|present| present.is_as_new_as(&entry))
+        };
+        if present(&self.state()).unwrap_or(false) {
+            return;
+        }
         self.change(|state| {
-            let entries = state.entries.entry(watched).or_default();
-            // What was noted ahead of the watch is newer than what the watch still has to say.
-            if entries.get(&key).is_none_or(|present| !present.is_newer_than(&entry)) {
-                entries.insert(key, entry);
-            }
+            state.entries.entry(watched).or_default().insert(key, entry);
         });
     }
 

@@ -92,10 +92,10 @@ impl Entry {
         Some((key, entry))
     }
 
-    /// Whether both are the same object and this one is a later version of it.
-    pub(super) fn is_newer_than(&self, other: &Self) -> bool {
+    /// Whether both are the same object and this one is the same or a later version of it.
+    pub(super) fn is_as_new_as(&self, other: &Self) -> bool {
         match (self.version(), other.version()) {
-            (Some((uid, version)), Some((other_uid, other))) => uid == other_uid && version > other,
+            (Some((uid, version)), Some((other_uid, other))) => uid == other_uid && version >= other,
             _ => false,
         }
     }
