@@ -26,14 +26,31 @@ pub(super) struct Held {
 }
 
 /// One resource.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Slot {
-    /// The version that the configuration has.
+    /// The version that the configuration has. It is served unless something is wrong with it.
     offered: Hash,
-    /// The version that is served.
+    fault: Option<Box<Fault>>,
+}
+
+/// What is wrong with the offered version of a resource.
+#[derive(Clone, Debug)]
+struct Fault {
+    /// The version that is served: another one, or the offered one when nobody knew at first.
     served: Option<Hash>,
-    /// What is wrong with the offered version. It is served all the same when nobody knew that at first.
-    refusal: Option<Refusal>,
+    refusal: Refusal,
+}
+
+impl Slot {
+    /// The version that is served.
+    fn served(&self) -> Option<Hash> {
+        self.fault.as_ref().map_or(Some(self.offered), |fault| fault.served)
+    }
+
+    /// Why the offered version is no good.
+    fn refusal(&self) -> Option<&Refusal> {
+        self.fault.as_ref().map(|fault| &fault.refusal)
+    }
 }
 
 /// A whole configuration as its manifest and what differs from what is held.
@@ -132,7 +149,9 @@ impl Held {
 
     /// The versions that are served.
     pub(super) fn versions(&self) -> impl Iterator<Item = (&ResourceId, Hash)> {
-        self.resources.iter().filter_map(|(id, slot)| Some((id, slot.served?)))
+        self.resources
+            .iter()
+            .filter_map(|(id, slot)| Some((id, slot.served()?)))
     }
 
     /// Whether nothing was ever offered.
@@ -159,7 +178,10 @@ impl Held {
                 false
             }
             Err(fault) => {
-                slot.refusal = Some(unusable(slot.offered, fault));
+                slot.fault = Some(Box::new(Fault {
+                    served: slot.served(),
+                    refusal: unusable(slot.offered, fault),
+                }));
                 true
             }
         }
@@ -169,7 +191,7 @@ impl Held {
     pub(super) fn rejected(&self) -> BTreeMap<&ResourceId, &Refusal> {
         self.resources
             .iter()
-            .filter_map(|(id, slot)| Some((id, slot.refusal.as_ref()?)))
+            .filter_map(|(id, slot)| Some((id, slot.refusal()?)))
             .collect()
     }
 
@@ -205,10 +227,11 @@ impl Held {
         let mut changes = Vec::new();
         let mut refused = Vec::new();
         for id in &removed {
-            if self.resources.remove(id).is_some_and(|slot| slot.served.is_some()) {
+            if self.resources.remove(id).is_some_and(|slot| slot.served().is_some()) {
                 changes.push(removal(id));
             }
         }
+        let mut slots = Vec::with_capacity(pieces.len());
         for (id, piece) in pieces {
             let (slot, change) = judge(&id, piece, self.resources.get(&id), proof);
             if let (ResourceId::Keys(realm), Some(_)) = (&id, &change) {
@@ -219,9 +242,11 @@ impl Held {
                 }
             }
             changes.extend(change);
-            refused.extend(slot.refusal.clone().map(|refusal| (id.clone(), refusal)));
-            self.resources.insert(id, slot);
+            refused.extend(slot.refusal().map(|refusal| (id.clone(), refusal.clone())));
+            slots.push((id, slot));
         }
+        // A tree that is built at once has no half-empty nodes.
+        self.resources.append(&mut slots.into_iter().collect());
         self.position = Some(position);
         Ok(Applied {
             served: Some(Arc::new(live.with(changes))),
@@ -251,25 +276,14 @@ impl Held {
 fn judge(id: &ResourceId, piece: Piece, slot: Option<&Slot>, proof: &Proof) -> (Slot, Option<Change>) {
     let Piece { current, former } = piece;
     let offered = current.version();
-    let served = slot.and_then(|slot| slot.served);
+    let served = slot.and_then(Slot::served);
     if served == Some(offered) {
-        let refusal = slot.and_then(|slot| slot.refusal.clone());
-        let slot = Slot {
-            offered,
-            served,
-            refusal: refusal.filter(|refusal| refusal.version == offered),
-        };
-        return (slot, None);
+        let fault = slot.and_then(|slot| slot.fault.clone());
+        let fault = fault.filter(|fault| fault.refusal.version == offered);
+        return (Slot { offered, fault }, None);
     }
     match acceptable(id, &current, proof) {
-        Ok(resource) => {
-            let slot = Slot {
-                offered,
-                served: Some(offered),
-                refusal: None,
-            };
-            (slot, Some(Change::Put(resource)))
-        }
+        Ok(resource) => (Slot { offered, fault: None }, Some(Change::Put(resource))),
         Err(refusal) => {
             let former = former.filter(|former| served != Some(former.version()));
             let fallback = former.and_then(|former| Some((former.version(), acceptable(id, &former, proof).ok()?)));
@@ -277,12 +291,8 @@ fn judge(id: &ResourceId, piece: Piece, slot: Option<&Slot>, proof: &Proof) -> (
                 Some((version, resource)) => (Some(version), Some(Change::Put(resource))),
                 None => (served, None),
             };
-            let slot = Slot {
-                offered,
-                served,
-                refusal: Some(refusal),
-            };
-            (slot, change)
+            let fault = Some(Box::new(Fault { served, refusal }));
+            (Slot { offered, fault }, change)
         }
     }
 }
