@@ -8,7 +8,7 @@ use crate::served::ServedRealm;
 
 /// Whether some client of the realm allows `origin`: what a preflight is answered by.
 pub fn preflight_allowed(served: &ServedRealm, origin: &str) -> bool {
-    served.clients.values().any(|client| allowed(client, origin))
+    served.clients.allow(origin)
 }
 
 /// Whether `client` allows `origin` to read answers about it.

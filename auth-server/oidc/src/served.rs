@@ -3,9 +3,12 @@
 //! It is built from resources; what did not change keeps its `Arc`, so that signers and documents that were built on
 //! first use survive the swap.
 
+mod clients;
+
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
+pub use self::clients::Clients;
 use crate::config::{Client, Realm, Resource};
 use crate::discovery;
 use crate::document::Document;
@@ -37,14 +40,14 @@ pub struct ServedRealm {
     pub realm: Arc<Realm>,
     /// The realm's keys, with what was made of them so far.
     pub keys: Arc<Keys>,
-    /// The realm's clients by `client_id`.
-    pub clients: Arc<HashMap<Box<str>, Arc<Client>>>,
+    /// The realm's clients.
+    pub clients: Arc<Clients>,
     discovery: Arc<OnceLock<Document>>,
 }
 
 impl ServedRealm {
     /// A realm ready to serve. Documents are made on first use.
-    pub fn new(realm: Arc<Realm>, keys: Arc<Keys>, clients: Arc<HashMap<Box<str>, Arc<Client>>>) -> Self {
+    pub fn new(realm: Arc<Realm>, keys: Arc<Keys>, clients: Arc<Clients>) -> Self {
         Self {
             realm,
             keys,
@@ -203,7 +206,7 @@ impl Change {
 struct Parts {
     realm: Option<Arc<Realm>>,
     keys: Option<Arc<Keys>>,
-    clients: Arc<HashMap<Box<str>, Arc<Client>>>,
+    clients: Arc<Clients>,
     /// Made from rules and keys, so kept while only clients change.
     discovery: Arc<OnceLock<Document>>,
 }
@@ -239,12 +242,12 @@ impl Parts {
                 self.discovery = Arc::default();
             }
             Change::Put(Resource::Client(client)) => {
-                Arc::make_mut(&mut self.clients).insert(client.client_id.clone().into(), Arc::new(client));
+                Arc::make_mut(&mut self.clients).put(client);
             }
             Change::RemoveRealm(_) => self.realm = None,
             Change::RemoveKeys(_) => self.keys = None,
             Change::RemoveClient(_, client_id) => {
-                Arc::make_mut(&mut self.clients).remove(client_id.as_str());
+                Arc::make_mut(&mut self.clients).remove(&client_id);
             }
         }
     }

@@ -7,7 +7,7 @@
 mod agent;
 mod memory;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ use crate::keys::Keys;
 use crate::person::{Address, Person, PersonState, Profile};
 use crate::remembered::Remembered;
 use crate::revocation::Revocations;
-use crate::served::ServedRealm;
+use crate::served::{Clients, ServedRealm};
 use crate::token::{self, TokenRequest, TokenResponse};
 use crate::{Secret, Timestamp};
 
@@ -216,14 +216,9 @@ pub fn served(clients: impl IntoIterator<Item = Client>) -> Arc<ServedRealm> {
 pub fn served_realm(realm: Realm, clients: impl IntoIterator<Item = Client>) -> Arc<ServedRealm> {
     let id = realm.id;
     let keys = Keys::new(key_set(realm.issuer.as_str()));
-    let clients: HashMap<Box<str>, Arc<Client>> = clients
+    let clients: Clients = clients
         .into_iter()
-        .map(|client| {
-            (
-                client.client_id.as_str().into(),
-                Arc::new(Client { realm: id, ..client }),
-            )
-        })
+        .map(|client| Arc::new(Client { realm: id, ..client }))
         .collect();
     Arc::new(ServedRealm::new(Arc::new(realm), Arc::new(keys), Arc::new(clients)))
 }
