@@ -210,7 +210,7 @@ pub struct Branding {
     /// Shown on every page and in titles.
     pub display_name: String,
     /// Shown on top of every page, served from the realm's own origin.
-    pub logo: Option<Logo>,
+    pub logo: Option<Box<Logo>>,
     /// Brand colour as red, green, blue.
     pub primary: Option<[u8; 3]>,
     /// Link to the privacy policy (https).
@@ -318,7 +318,7 @@ pub struct Client {
     /// Shown to people.
     pub display_name: String,
     /// Shown to people, served from the realm's own origin.
-    pub logo: Option<Logo>,
+    pub logo: Option<Box<Logo>>,
     /// Link on the consent page (https).
     pub policy_uri: Option<String>,
     /// Link on the consent page (https).
@@ -326,13 +326,13 @@ pub struct Client {
     /// How it proves who it is.
     pub authentication: ClientAuthentication,
     /// Compared exactly, but for the port of loopback addresses (RFC 8252 §7.3).
-    pub redirect_uris: Vec<String>,
+    pub redirect_uris: Box<[String]>,
     /// Compared exactly.
-    pub post_logout_redirect_uris: Vec<String>,
+    pub post_logout_redirect_uris: Box<[String]>,
     /// Origins that may read its token, userinfo and revocation answers (CORS).
-    pub allowed_origins: Vec<String>,
+    pub allowed_origins: Box<[String]>,
     /// What it may use at the token endpoint.
-    pub grant_types: Vec<GrantType>,
+    pub grant_types: Box<[GrantType]>,
     /// Scopes it may ask for; each is known to the realm.
     pub scopes: Vec<String>,
     /// Scopes it gets when it asks for none.
@@ -359,7 +359,7 @@ pub enum ClientAuthentication {
     /// `private_key_jwt`, with the client's public keys.
     PrivateKeyJwt {
         /// RFC 7517 §5.
-        jwks: ClientKeys,
+        jwks: Box<ClientKeys>,
     },
 }
 

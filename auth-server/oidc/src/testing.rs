@@ -153,14 +153,15 @@ pub fn client(client_id: &str) -> Client {
         policy_uri: None,
         tos_uri: None,
         authentication: ClientAuthentication::SecretBasic(vec![hash_of(&secret_of(client_id))]),
-        redirect_uris: vec![REDIRECT_URI.into()],
-        post_logout_redirect_uris: vec!["https://app.example/signed-out".into()],
-        allowed_origins: vec!["https://app.example".into()],
-        grant_types: vec![
+        redirect_uris: [REDIRECT_URI.into()].into(),
+        post_logout_redirect_uris: ["https://app.example/signed-out".into()].into(),
+        allowed_origins: ["https://app.example".into()].into(),
+        grant_types: [
             GrantType::AuthorizationCode,
             GrantType::RefreshToken,
             GrantType::ClientCredentials,
-        ],
+        ]
+        .into(),
         scopes: scopes.map(str::to_owned).to_vec(),
         default_scopes: vec!["orders:read".into()],
         audiences: Vec::new(),

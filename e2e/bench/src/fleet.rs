@@ -127,14 +127,15 @@ pub fn client(issuer: &str, client_id: &str) -> Result<Client> {
         policy_uri: None,
         tos_uri: None,
         authentication: ClientAuthentication::SecretBasic(vec![hash_of(&secret_of(client_id))?]),
-        redirect_uris: vec![REDIRECT_URI.to_owned()],
-        post_logout_redirect_uris: Vec::new(),
-        allowed_origins: Vec::new(),
-        grant_types: vec![
+        redirect_uris: [REDIRECT_URI.to_owned()].into(),
+        post_logout_redirect_uris: Box::default(),
+        allowed_origins: Box::default(),
+        grant_types: [
             GrantType::AuthorizationCode,
             GrantType::RefreshToken,
             GrantType::ClientCredentials,
-        ],
+        ]
+        .into(),
         scopes: scopes.map(str::to_owned).to_vec(),
         default_scopes: vec!["orders:read".to_owned()],
         audiences: vec!["https://orders.example".to_owned()],

@@ -60,10 +60,10 @@ pub(crate) fn realm() -> Realm {
         },
         branding: Branding {
             display_name: "Example".to_owned(),
-            logo: Some(Logo {
+            logo: Some(Box::new(Logo {
                 media_type: "image/png".to_owned(),
                 bytes: vec![1, 2, 3].into(),
-            }),
+            })),
             primary: Some([1, 2, 3]),
             privacy_uri: Some("https://example.com/privacy".to_owned()),
             terms_uri: None,
@@ -102,10 +102,10 @@ pub(crate) fn client(client_id: &str, display_name: &str) -> Client {
         policy_uri: None,
         tos_uri: Some("https://example.com/terms".to_owned()),
         authentication: ClientAuthentication::SecretBasic(vec![SecretHash([5; 32])]),
-        redirect_uris: vec!["https://shop.example.com/callback".to_owned()],
-        post_logout_redirect_uris: Vec::new(),
-        allowed_origins: vec!["https://shop.example.com".to_owned()],
-        grant_types: vec![GrantType::AuthorizationCode, GrantType::RefreshToken],
+        redirect_uris: ["https://shop.example.com/callback".to_owned()].into(),
+        post_logout_redirect_uris: Box::default(),
+        allowed_origins: ["https://shop.example.com".to_owned()].into(),
+        grant_types: [GrantType::AuthorizationCode, GrantType::RefreshToken].into(),
         scopes: vec!["openid".to_owned(), "profile".to_owned()],
         default_scopes: vec!["openid".to_owned()],
         audiences: Vec::new(),

@@ -220,7 +220,7 @@ fn authentication(
             check_jwks(&jwks.keys, problems);
             let text = serde_json::to_string(jwks).ok()?;
             (problems.len() == before).then_some(ClientAuthentication::PrivateKeyJwt {
-                jwks: ClientKeys::new(text),
+                jwks: ClientKeys::new(text).into(),
             })
         }
     }

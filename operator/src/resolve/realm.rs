@@ -159,7 +159,7 @@ fn colour(colour: &HexColor, field: &str, problems: &mut Vec<Problem>) -> Option
 }
 
 /// Decodes an inline image and compares its content with what it claims to be.
-pub(crate) fn logo(image: &Image, field: &str, problems: &mut Vec<Problem>) -> Option<Logo> {
+pub(crate) fn logo(image: &Image, field: &str, problems: &mut Vec<Problem>) -> Option<Box<Logo>> {
     let media_type = image.media_type.as_str();
     let Ok(bytes) = BASE64.decode(image.data.trim()) else {
         problems.push(Problem::invalid(
@@ -186,8 +186,8 @@ pub(crate) fn logo(image: &Image, field: &str, problems: &mut Vec<Problem>) -> O
         ));
         return None;
     }
-    Some(Logo {
+    Some(Box::new(Logo {
         media_type: media_type.to_owned(),
         bytes: bytes.into(),
-    })
+    }))
 }

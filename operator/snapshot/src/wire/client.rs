@@ -23,9 +23,9 @@ pub(super) struct Client {
     policy_uri: Option<String>,
     tos_uri: Option<String>,
     authentication: Authentication,
-    redirect_uris: Vec<String>,
-    post_logout_redirect_uris: Vec<String>,
-    allowed_origins: Vec<String>,
+    redirect_uris: Box<[String]>,
+    post_logout_redirect_uris: Box<[String]>,
+    allowed_origins: Box<[String]>,
     grant_types: Vec<Grant>,
     scopes: Vec<String>,
     default_scopes: Vec<String>,
@@ -104,7 +104,7 @@ impl From<&config::Client> for Client {
             id: client_id.clone(),
             name: name.clone(),
             display_name: display_name.clone(),
-            logo: logo.as_ref().map(Into::into),
+            logo: logo.as_deref().map(Into::into),
             policy_uri: policy_uri.clone(),
             tos_uri: tos_uri.clone(),
             authentication: authentication.into(),
@@ -164,7 +164,7 @@ impl TryFrom<Client> for config::Client {
             client_id,
             name,
             display_name,
-            logo: logo.map(TryInto::try_into).transpose()?,
+            logo: logo.map(config::Logo::try_from).transpose()?.map(Box::new),
             policy_uri,
             tos_uri,
             authentication: authentication.try_into()?,
@@ -216,7 +216,9 @@ impl TryFrom<Authentication> for config::ClientAuthentication {
                 })?;
                 Ok(config::SecretHash(bytes))
             };
-            hashes.into_iter().map(hash).collect::<Result<Vec<_>, ResourceError>>()
+            // By way of a slice, which has no room to spare.
+            let hashes: Result<Box<[_]>, ResourceError> = hashes.into_iter().map(hash).collect();
+            hashes.map(Vec::from)
         };
         match wire {
             Authentication::None => Ok(Self::None),
@@ -225,7 +227,7 @@ impl TryFrom<Authentication> for config::ClientAuthentication {
             Authentication::PrivateKeyJwt { jwks } => {
                 check(is_jwks(&jwks), "client.authentication.jwks")?;
                 Ok(Self::PrivateKeyJwt {
-                    jwks: config::ClientKeys::new(jwks),
+                    jwks: config::ClientKeys::new(jwks).into(),
                 })
             }
         }

@@ -265,7 +265,7 @@ impl From<&config::Branding> for Branding {
         } = branding;
         Self {
             display_name: display_name.clone(),
-            logo: logo.as_ref().map(Into::into),
+            logo: logo.as_deref().map(Into::into),
             primary: *primary,
             privacy_uri: privacy_uri.clone(),
             terms_uri: terms_uri.clone(),
@@ -293,7 +293,7 @@ impl TryFrom<Branding> for config::Branding {
         check(support_uri.as_deref().is_none_or(is_support), "branding.supportUri")?;
         Ok(Self {
             display_name,
-            logo: logo.map(TryInto::try_into).transpose()?,
+            logo: logo.map(config::Logo::try_from).transpose()?.map(Box::new),
             primary,
             privacy_uri,
             terms_uri,
