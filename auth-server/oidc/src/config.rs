@@ -22,6 +22,17 @@ pub enum Resource {
     Client(Client),
 }
 
+impl Resource {
+    /// The realm that it is or belongs to.
+    pub fn realm(&self) -> RealmId {
+        match self {
+            Self::Realm(realm) => realm.id,
+            Self::Keys(keys) => keys.realm,
+            Self::Client(client) => client.realm,
+        }
+    }
+}
+
 /// One issuer with its rules.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Realm {

@@ -7,11 +7,10 @@ use oidc::config::{KeySet, KeyStage, Resource};
 use oidc::id::RealmId;
 use oidc::keys::KeyFault;
 use oidc::served::{Change, Served};
-use snapshot::{
-    Artefact, Fleet, Hash, Head, Manifest, ManifestError, Payload, Refusal, ResourceId, ServerVersion, Trust,
-};
+use snapshot::{Counts, Fleet, Hash, Head, Manifest, ManifestError, Refusal, ResourceId, ServerVersion, Trust};
 
 use super::proof::Proof;
+use super::update::{Offer, Piece, Update};
 
 /// Name of the refusal of a key set that does not sign.
 const UNUSABLE_KEY: &str = "UnusableKey";
@@ -53,22 +52,6 @@ impl Slot {
     }
 }
 
-/// A whole configuration as its manifest and what differs from what is held.
-#[derive(Debug)]
-pub(super) struct Update {
-    pub(super) manifest: Manifest,
-    pub(super) pieces: BTreeMap<ResourceId, Piece>,
-    pub(super) removed: BTreeSet<ResourceId>,
-}
-
-/// A resource to serve.
-#[derive(Debug)]
-pub(super) struct Piece {
-    pub(super) current: Payload,
-    /// What to serve when the current version is no good.
-    pub(super) former: Option<Payload>,
-}
-
 /// What an update led to.
 #[derive(Debug)]
 pub(super) struct Applied {
@@ -107,35 +90,6 @@ impl UpdateError {
     }
 }
 
-impl Update {
-    /// What leads from `held` to `artefact`.
-    pub(super) fn from_artefact(artefact: &Artefact, held: &Held) -> Self {
-        let entries = artefact.entries();
-        let removed = held
-            .resources
-            .keys()
-            .filter(|id| !entries.contains_key(id))
-            .cloned()
-            .collect();
-        let differs = |id: &ResourceId, version| held.resources.get(id).is_none_or(|slot| slot.offered != version);
-        let changed = entries
-            .into_iter()
-            .filter(|(id, entry)| differs(id, entry.current.version()));
-        let piece = |(id, entry): (&ResourceId, &snapshot::Entry)| {
-            let piece = Piece {
-                current: entry.current.clone(),
-                former: entry.former.clone(),
-            };
-            (id.clone(), piece)
-        };
-        Self {
-            manifest: artefact.manifest().clone(),
-            pieces: changed.map(piece).collect(),
-            removed,
-        }
-    }
-}
-
 impl Held {
     /// Position of what is held.
     pub(super) fn head(&self) -> Option<Head> {
@@ -145,6 +99,16 @@ impl Held {
     /// Position and content of what is held.
     pub(super) fn position(&self) -> Option<(Head, Hash)> {
         self.position
+    }
+
+    /// What it consists of.
+    pub(super) fn ids(&self) -> impl Iterator<Item = &ResourceId> {
+        self.resources.keys()
+    }
+
+    /// Whether `version` is the one of that resource.
+    pub(super) fn is_offered(&self, id: &ResourceId, version: Hash) -> bool {
+        self.resources.get(id).is_some_and(|slot| slot.offered == version)
     }
 
     /// The versions that are served.
@@ -233,7 +197,7 @@ impl Held {
         }
         let mut slots = Vec::with_capacity(pieces.len());
         for (id, piece) in pieces {
-            let (slot, change) = judge(&id, piece, self.resources.get(&id), proof);
+            let (slot, change) = judge(piece, self.resources.get(&id), proof);
             if let (ResourceId::Keys(realm), Some(_)) = (&id, &change) {
                 if proof.is_untried(*realm) {
                     self.unproven.insert(*realm);
@@ -262,9 +226,10 @@ impl Held {
     ) -> Result<(), UpdateError> {
         let kept = self.resources.iter().filter(|(id, _)| !removed.contains(*id));
         let mut versions: BTreeMap<&ResourceId, Hash> = kept.map(|(id, slot)| (id, slot.offered)).collect();
-        versions.extend(pieces.iter().map(|(id, piece)| (id, piece.current.version())));
+        versions.extend(pieces.iter().map(|(id, piece)| (id, piece.current.version)));
         let content = Manifest::content_of(versions.iter().map(|(id, version)| (*id, *version)));
-        if content == manifest.content && versions.is_empty() == manifest.empty {
+        let counts = Counts::of(versions.keys().copied());
+        if content == manifest.content && counts == manifest.counts && versions.is_empty() == manifest.empty {
             Ok(())
         } else {
             Err(UpdateError::WrongContent)
@@ -273,20 +238,20 @@ impl Held {
 }
 
 /// Decides what to serve of a resource: its current version, else the former one, else what is served in `slot`.
-fn judge(id: &ResourceId, piece: Piece, slot: Option<&Slot>, proof: &Proof) -> (Slot, Option<Change>) {
+fn judge(piece: Piece, slot: Option<&Slot>, proof: &Proof) -> (Slot, Option<Change>) {
     let Piece { current, former } = piece;
-    let offered = current.version();
+    let offered = current.version;
     let served = slot.and_then(Slot::served);
     if served == Some(offered) {
         let fault = slot.and_then(|slot| slot.fault.clone());
         let fault = fault.filter(|fault| fault.refusal.version == offered);
         return (Slot { offered, fault }, None);
     }
-    match acceptable(id, &current, proof) {
+    match acceptable(current, proof) {
         Ok(resource) => (Slot { offered, fault: None }, Some(Change::Put(resource))),
         Err(refusal) => {
-            let former = former.filter(|former| served != Some(former.version()));
-            let fallback = former.and_then(|former| Some((former.version(), acceptable(id, &former, proof).ok()?)));
+            let former = former.filter(|former| served != Some(former.version));
+            let fallback = former.and_then(|former| Some((former.version, acceptable(*former, proof).ok()?)));
             let (served, change) = match fallback {
                 Some((version, resource)) => (Some(version), Some(Change::Put(resource))),
                 None => (served, None),
@@ -297,16 +262,16 @@ fn judge(id: &ResourceId, piece: Piece, slot: Option<&Slot>, proof: &Proof) -> (
     }
 }
 
-/// The resource that a payload is, or why it cannot be served.
-fn acceptable(id: &ResourceId, payload: &Payload, proof: &Proof) -> Result<Resource, Refusal> {
-    let version = payload.version();
+/// The resource that an offer is, or why it cannot be served.
+fn acceptable(offer: Offer, proof: &Proof) -> Result<Box<Resource>, Refusal> {
+    let Offer { version, resource } = offer;
     let refused = |code: &str, message: String| Refusal {
         version,
         code: code.to_owned(),
         message,
     };
-    let resource = snapshot::decode(id, payload).map_err(|error| refused("Invalid", error.to_string()))?;
-    match &resource {
+    let resource = resource.map_err(|error| refused("Invalid", error.to_string()))?;
+    match &*resource {
         Resource::Keys(keys) if !has_active_keys(keys) => Err(refused(
             "NoActiveKey",
             "no active signing key or no active sealing key".to_owned(),

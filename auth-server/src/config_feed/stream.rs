@@ -14,8 +14,9 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 use tonic::transport::Endpoint;
 
-use super::held::{Held, Piece, Update, UpdateError};
+use super::held::{Held, UpdateError};
 use super::tls::{PeerError, PeerFiles, bundle_hash};
+use super::update::{Piece, Update};
 use super::{ConfigFeed, Source};
 
 /// For a connection, a handshake and the operator's first words, each.
@@ -271,11 +272,10 @@ impl Collected {
                 removed: gone,
             } = part;
             for proto::Piece { id, current, former } in listed {
-                let piece = Piece {
-                    current: Payload::new(current),
-                    former: (!former.is_empty()).then(|| Payload::new(former)),
-                };
-                pieces.insert(id.parse().map_err(|_| UpdateError::WrongContent)?, piece);
+                let id = id.parse().map_err(|_| UpdateError::WrongContent)?;
+                let former = (!former.is_empty()).then(|| Payload::new(former));
+                let piece = Piece::read(&id, &Payload::new(current), former.as_ref());
+                pieces.insert(id, piece);
             }
             for id in gone {
                 removed.insert(id.parse().map_err(|_| UpdateError::WrongContent)?);

@@ -166,19 +166,27 @@ impl Artefact {
             let file = files
                 .get(&shard_file(number, hash))
                 .ok_or(ArtefactError::MissingShard { number })?;
-            if Hash::of(file) != hash {
-                return Err(ArtefactError::WrongShardHash { number });
-            }
-            let shard = Shard::decode(number, file).map_err(|source| ArtefactError::Shard { number, source })?;
+            let shard = Shard::verify(number, hash, file)?;
             let file = file.clone();
             shards.insert(number, Arc::new(Stored { shard, file, hash }));
         }
         let artefact = Self { manifest, shards };
         let entries = artefact.entries();
-        if content_of(&entries) != artefact.manifest.content || counts_of(&entries) != artefact.manifest.counts {
+        let counts = Counts::of(entries.keys().copied());
+        if content_of(&entries) != artefact.manifest.content || counts != artefact.manifest.counts {
             return Err(ArtefactError::WrongContent);
         }
         Ok(artefact)
+    }
+}
+
+impl Shard {
+    /// The shard that a file is, which a manifest names by number and hash. The resources in it are not judged here.
+    pub fn verify(number: u8, hash: Hash, file: &[u8]) -> Result<Self, ArtefactError> {
+        if Hash::of(file) != hash {
+            return Err(ArtefactError::WrongShardHash { number });
+        }
+        Self::decode(number, file).map_err(|source| ArtefactError::Shard { number, source })
     }
 }
 
@@ -198,16 +206,19 @@ pub(crate) fn content_of(entries: &BTreeMap<&ResourceId, &Entry>) -> Hash {
     Manifest::content_of(entries.iter().map(|(id, entry)| (*id, entry.current.version())))
 }
 
-pub(crate) fn counts_of(entries: &BTreeMap<&ResourceId, &Entry>) -> Counts {
-    let mut counts = Counts::default();
-    for id in entries.keys() {
-        match id {
-            ResourceId::Realm(_) => counts.realms += 1,
-            ResourceId::Keys(_) => counts.keys += 1,
-            ResourceId::Client(..) => counts.clients += 1,
+impl Counts {
+    /// How many of each kind these are.
+    pub fn of<'a>(ids: impl IntoIterator<Item = &'a ResourceId>) -> Self {
+        let mut counts = Self::default();
+        for id in ids {
+            match id {
+                ResourceId::Realm(_) => counts.realms += 1,
+                ResourceId::Keys(_) => counts.keys += 1,
+                ResourceId::Client(..) => counts.clients += 1,
+            }
         }
+        counts
     }
-    counts
 }
 
 #[cfg(test)]
