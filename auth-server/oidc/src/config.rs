@@ -3,10 +3,13 @@
 //! The operator's compiler makes these values, the `snapshot` crate carries them, [`crate::served`] serves them.
 //! They hold no reference to Kubernetes; `name` fields exist for messages only.
 
+mod shared;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use self::shared::Shared;
 use crate::id::RealmId;
 pub use crate::jose::client_keys::ClientKeys;
 use crate::{Secret, Timestamp};
@@ -47,15 +50,15 @@ pub struct Realm {
     /// Browser session limits.
     pub sessions: SessionRules,
     /// Scopes this realm knows, by name (RFC 6749 §3.3). Always holds `openid`.
-    pub scopes: BTreeMap<String, Scope>,
+    pub scopes: Arc<BTreeMap<String, Scope>>,
     /// Audiences that clients may be granted (RFC 8707).
-    pub audiences: Vec<String>,
+    pub audiences: Arc<[String]>,
     /// How people sign in.
     pub login: LoginRules,
     /// How pages look.
     pub branding: Branding,
     /// Languages of the pages in order of preference (BCP 47), never empty.
-    pub locales: Vec<String>,
+    pub locales: Arc<[String]>,
     /// Everything issued or authenticated before this moment is invalid.
     pub not_before: Option<Timestamp>,
 }
@@ -165,7 +168,7 @@ pub struct SessionRules {
 }
 
 /// A scope and what it releases.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Scope {
     /// What the consent page says; `None` for scopes that need no words (`openid`).
     pub description: Option<Localized>,
@@ -174,7 +177,7 @@ pub struct Scope {
 }
 
 /// A text with translations.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Localized {
     /// Used when no translation fits.
     pub text: String,
@@ -345,11 +348,11 @@ pub struct Client {
     /// What it may use at the token endpoint.
     pub grant_types: Box<[GrantType]>,
     /// Scopes it may ask for; each is known to the realm.
-    pub scopes: Vec<String>,
+    pub scopes: Arc<[String]>,
     /// Scopes it gets when it asks for none.
-    pub default_scopes: Vec<String>,
+    pub default_scopes: Arc<[String]>,
     /// Audiences of its access tokens; the first is the default. Empty means the issuer.
-    pub audiences: Vec<String>,
+    pub audiences: Arc<[String]>,
     /// Whether a code request without `code_challenge` is refused (RFC 7636).
     pub pkce_required: bool,
     /// What its tokens are like.

@@ -90,8 +90,9 @@ pub fn realm_of(issuer: &str) -> Realm {
             ("offline_access".into(), scope(&[])),
             ("orders:read".into(), scope(&[])),
             ("orders:write".into(), scope(&[])),
-        ]),
-        audiences: vec!["https://orders.example".into(), "https://stock.example".into()],
+        ])
+        .into(),
+        audiences: ["https://orders.example".into(), "https://stock.example".into()].into(),
         login: LoginRules {
             identifiers: vec![IdentifierKind::Username, IdentifierKind::Email],
             max_attempts: 5,
@@ -101,7 +102,7 @@ pub fn realm_of(issuer: &str) -> Realm {
             display_name: "Example".into(),
             ..Branding::default()
         },
-        locales: vec!["en".into(), "de".into()],
+        locales: ["en".into(), "de".into()].into(),
         not_before: None,
     }
 }
@@ -162,9 +163,9 @@ pub fn client(client_id: &str) -> Client {
             GrantType::ClientCredentials,
         ]
         .into(),
-        scopes: scopes.map(str::to_owned).to_vec(),
-        default_scopes: vec!["orders:read".into()],
-        audiences: Vec::new(),
+        scopes: scopes.map(str::to_owned).into(),
+        default_scopes: ["orders:read".into()].into(),
+        audiences: Arc::default(),
         pkce_required: true,
         tokens: ClientTokens {
             format: AccessTokenFormat::Jwt,

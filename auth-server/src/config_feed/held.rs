@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use oidc::config::{KeySet, KeyStage, Resource};
+use oidc::config::{KeySet, KeyStage, Resource, Shared};
 use oidc::id::RealmId;
 use oidc::keys::KeyFault;
 use oidc::served::{Change, Served};
@@ -20,6 +20,8 @@ const UNUSABLE_KEY: &str = "UnusableKey";
 pub(super) struct Held {
     position: Option<(Head, Hash)>,
     resources: BTreeMap<ResourceId, Slot>,
+    /// What the resources that are served, or are about to be, have in common.
+    pub(super) shared: Shared,
     /// Realms whose keys were taken at their word, or were found to be no good since.
     unproven: BTreeSet<RealmId>,
 }
@@ -211,6 +213,7 @@ impl Held {
         }
         // A tree that is built at once has no half-empty nodes.
         self.resources.append(&mut slots.into_iter().collect());
+        self.shared.forget_unused();
         self.position = Some(position);
         Ok(Applied {
             served: Some(Arc::new(live.with(changes))),

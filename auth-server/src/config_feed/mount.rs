@@ -50,7 +50,7 @@ pub(super) fn read(feed: &ConfigFeed) -> Result<Option<Update>, MountError> {
             }
             file => file?,
         };
-        update.add(Shard::verify(number, hash, &file)?, &feed.held());
+        update.add(Shard::verify(number, hash, &file)?, &mut feed.held());
     }
     Ok(Some(update))
 }

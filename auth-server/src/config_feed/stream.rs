@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use oidc::config::Shared;
 use snapshot::proto::config_client::ConfigClient;
 use snapshot::proto::{self, FromOperator, FromServer, MESSAGE_BYTES, from_operator, from_server};
 use snapshot::{Hash, Manifest, Payload, ServerVersion};
@@ -258,7 +259,7 @@ impl Collected {
     }
 
     /// The update that the parts are; `None` when they are none.
-    fn into_update(self) -> Result<Option<Update>, UpdateError> {
+    fn into_update(self, shared: &mut Shared) -> Result<Option<Update>, UpdateError> {
         let Some(first) = self.parts.first() else {
             return Ok(None);
         };
@@ -274,7 +275,7 @@ impl Collected {
             for proto::Piece { id, current, former } in listed {
                 let id = id.parse().map_err(|_| UpdateError::WrongContent)?;
                 let former = (!former.is_empty()).then(|| Payload::new(former));
-                let piece = Piece::read(&id, &Payload::new(current), former.as_ref());
+                let piece = Piece::read(&id, &Payload::new(current), former.as_ref(), shared);
                 pieces.insert(id, piece);
             }
             for id in gone {
@@ -302,7 +303,8 @@ async fn commit_update(
             return Err(UpdateError::WrongContent);
         };
         let (head, content) = (head.into(), Hash::from_slice(&commit.content).ok());
-        match collected.into_update()? {
+        let update = collected.into_update(&mut applying.held().shared)?;
+        match update {
             Some(update) if update.manifest.head == head && Some(update.manifest.content) == content => {
                 applying.apply(update, Source::Stream).map(|_| ())
             }

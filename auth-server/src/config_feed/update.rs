@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use oidc::config::Resource;
+use oidc::config::{Resource, Shared};
 use snapshot::{Entry, Hash, Manifest, Payload, ResourceError, ResourceId, Shard};
 
 use super::held::Held;
@@ -44,7 +44,7 @@ impl Update {
     }
 
     /// Adds what is in a shard.
-    pub(super) fn add(&mut self, shard: Shard, held: &Held) {
+    pub(super) fn add(&mut self, shard: Shard, held: &mut Held) {
         for (id, entry) in shard.entries {
             self.removed.remove(&id);
             let Entry {
@@ -53,7 +53,7 @@ impl Update {
                 former,
             } = entry;
             if !held.is_offered(&id, current.version()) {
-                let piece = Piece::read(&id, &current, former.as_ref());
+                let piece = Piece::read(&id, &current, former.as_ref(), &mut held.shared);
                 self.pieces.insert(id, piece);
             }
         }
@@ -62,19 +62,23 @@ impl Update {
 
 impl Piece {
     /// Reads the versions of the resource `id`.
-    pub(super) fn read(id: &ResourceId, current: &Payload, former: Option<&Payload>) -> Self {
+    pub(super) fn read(id: &ResourceId, current: &Payload, former: Option<&Payload>, shared: &mut Shared) -> Self {
         Self {
-            current: Offer::read(id, current),
-            former: former.map(|former| Box::new(Offer::read(id, former))),
+            current: Offer::read(id, current, shared),
+            former: former.map(|former| Box::new(Offer::read(id, former, shared))),
         }
     }
 }
 
 impl Offer {
-    fn read(id: &ResourceId, payload: &Payload) -> Self {
+    fn read(id: &ResourceId, payload: &Payload, shared: &mut Shared) -> Self {
+        let resource = snapshot::decode(id, payload).map(|mut resource| {
+            shared.share(&mut resource);
+            Box::new(resource)
+        });
         Self {
             version: payload.version(),
-            resource: snapshot::decode(id, payload).map(Box::new).map_err(Box::new),
+            resource: resource.map_err(Box::new),
         }
     }
 }

@@ -70,7 +70,7 @@ async fn a_client_and_an_untouched_realm_stay_small() {
     let [client, realm] = [clients, realms].map(|bytes| (bytes - least) / i64::try_from(MORE).unwrap());
     // Of a realm, about 2 000 are its keys in DER.
     assert!(
-        client <= 1_170 && realm <= 6_500,
+        client <= 770 && realm <= 4_450,
         "{client} bytes a client, {realm} bytes a realm with two signing keys"
     );
 }

@@ -57,8 +57,8 @@ fn realm(name: &str, display_name: &str) -> Resource {
             lifetime: minute,
             idle: minute,
         },
-        scopes: BTreeMap::from([("openid".to_owned(), openid)]),
-        audiences: Vec::new(),
+        scopes: BTreeMap::from([("openid".to_owned(), openid)]).into(),
+        audiences: Arc::default(),
         login: LoginRules {
             identifiers: vec![IdentifierKind::Username],
             max_attempts: 5,
@@ -68,7 +68,7 @@ fn realm(name: &str, display_name: &str) -> Resource {
             display_name: display_name.to_owned(),
             ..Branding::default()
         },
-        locales: vec!["en".to_owned()],
+        locales: ["en".to_owned()].into(),
         not_before: None,
     })
 }

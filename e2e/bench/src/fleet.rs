@@ -58,8 +58,9 @@ pub fn realm(issuer: &str, name: &str) -> Result<Realm> {
             ("offline_access".into(), scope(&[])),
             ("orders:read".into(), scope(&[])),
             ("orders:write".into(), scope(&[])),
-        ]),
-        audiences: vec!["https://orders.example".into()],
+        ])
+        .into(),
+        audiences: ["https://orders.example".into()].into(),
         login: LoginRules {
             identifiers: vec![IdentifierKind::Username, IdentifierKind::Email],
             max_attempts: 5,
@@ -69,7 +70,7 @@ pub fn realm(issuer: &str, name: &str) -> Result<Realm> {
             display_name: "Benchmark".into(),
             ..Branding::default()
         },
-        locales: vec!["en".into(), "de".into()],
+        locales: ["en".into(), "de".into()].into(),
         not_before: None,
     })
 }
@@ -136,9 +137,9 @@ pub fn client(issuer: &str, client_id: &str) -> Result<Client> {
             GrantType::ClientCredentials,
         ]
         .into(),
-        scopes: scopes.map(str::to_owned).to_vec(),
-        default_scopes: vec!["orders:read".to_owned()],
-        audiences: vec!["https://orders.example".to_owned()],
+        scopes: scopes.map(str::to_owned).into(),
+        default_scopes: ["orders:read".to_owned()].into(),
+        audiences: ["https://orders.example".to_owned()].into(),
         pkce_required: true,
         tokens: ClientTokens {
             format: AccessTokenFormat::Jwt,

@@ -1,6 +1,7 @@
 //! Resources for tests.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use oidc::Secret;
@@ -51,8 +52,9 @@ pub(crate) fn realm() -> Realm {
         scopes: BTreeMap::from([
             ("openid".to_owned(), scope(None, &["sub"])),
             ("profile".to_owned(), scope(Some(description), &["name"])),
-        ]),
-        audiences: vec!["https://api.example.com".to_owned()],
+        ])
+        .into(),
+        audiences: ["https://api.example.com".to_owned()].into(),
         login: LoginRules {
             identifiers: vec![IdentifierKind::Username, IdentifierKind::Email],
             max_attempts: 10,
@@ -69,7 +71,7 @@ pub(crate) fn realm() -> Realm {
             terms_uri: None,
             support_uri: Some("mailto:help@example.com".to_owned()),
         },
-        locales: vec!["en".to_owned(), "de".to_owned()],
+        locales: ["en".to_owned(), "de".to_owned()].into(),
         not_before: Some(NOW),
     }
 }
@@ -106,9 +108,9 @@ pub(crate) fn client(client_id: &str, display_name: &str) -> Client {
         post_logout_redirect_uris: Box::default(),
         allowed_origins: ["https://shop.example.com".to_owned()].into(),
         grant_types: [GrantType::AuthorizationCode, GrantType::RefreshToken].into(),
-        scopes: vec!["openid".to_owned(), "profile".to_owned()],
-        default_scopes: vec!["openid".to_owned()],
-        audiences: Vec::new(),
+        scopes: ["openid".to_owned(), "profile".to_owned()].into(),
+        default_scopes: ["openid".to_owned()].into(),
+        audiences: Arc::default(),
         pkce_required: true,
         tokens: ClientTokens {
             format: AccessTokenFormat::Jwt,

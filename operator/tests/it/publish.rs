@@ -49,9 +49,9 @@ pub(crate) fn client(client_id: &str, display_name: &str) -> Resource {
         post_logout_redirect_uris: Box::default(),
         allowed_origins: Box::default(),
         grant_types: [GrantType::AuthorizationCode].into(),
-        scopes: vec!["openid".to_owned()],
-        default_scopes: Vec::new(),
-        audiences: Vec::new(),
+        scopes: ["openid".to_owned()].into(),
+        default_scopes: Arc::default(),
+        audiences: Arc::default(),
         pkce_required: true,
         tokens: ClientTokens {
             format: AccessTokenFormat::Jwt,

@@ -1,10 +1,12 @@
 //! Wire form of a client.
 
+use std::sync::Arc;
+
 use oidc::config;
 use oidc::id::RealmId;
 use serde::{Deserialize, Serialize};
 
-use super::realm::scope_token;
+use super::realm::is_scope_token;
 use super::{Bytes, ResourceError, WireAlgorithm, WireLogo, WireTokenRules, all, check, is_https, is_line, is_uri};
 use crate::id::is_client_id;
 
@@ -27,9 +29,9 @@ pub(super) struct Client {
     post_logout_redirect_uris: Box<[String]>,
     allowed_origins: Box<[String]>,
     grant_types: Vec<Grant>,
-    scopes: Vec<String>,
-    default_scopes: Vec<String>,
-    audiences: Vec<String>,
+    scopes: Arc<[String]>,
+    default_scopes: Arc<[String]>,
+    audiences: Arc<[String]>,
     pkce_required: bool,
     tokens: Tokens,
     consent: Consent,
@@ -158,6 +160,7 @@ impl TryFrom<Client> for config::Client {
         all(&allowed_origins, |origin| is_uri(origin), "client.allowedOrigins")?;
         let is_audience = |audience: &String| !audience.is_empty() && is_line(audience, 2048);
         all(&audiences, is_audience, "client.audiences")?;
+        all(&scopes, |scope| is_scope_token(scope), "client.scopes")?;
         all(&default_scopes, |scope| scopes.contains(scope), "client.defaultScopes")?;
         Ok(Self {
             realm,
@@ -172,10 +175,7 @@ impl TryFrom<Client> for config::Client {
             post_logout_redirect_uris,
             allowed_origins,
             grant_types: grant_types.into_iter().map(Into::into).collect(),
-            scopes: scopes
-                .into_iter()
-                .map(|scope| scope_token(scope, "client.scopes"))
-                .collect::<Result<_, _>>()?,
+            scopes,
             default_scopes,
             audiences,
             pkce_required,

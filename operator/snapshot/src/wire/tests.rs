@@ -45,9 +45,9 @@ fn what_a_compiler_would_not_have_written_is_refused() {
         ("realm.id", |realm| {
             realm.id = RealmId::of_issuer("https://other.example.com");
         }),
-        ("realm.locales", |realm| realm.locales.clear()),
+        ("realm.locales", |realm| realm.locales = Arc::default()),
         ("realm.scopes", |realm| {
-            realm.scopes.remove("openid");
+            Arc::make_mut(&mut realm.scopes).remove("openid");
         }),
         ("realm.name", |realm| realm.name = "a\nb".to_owned()),
         ("login.identifiers", |realm| realm.login.identifiers.clear()),
@@ -75,7 +75,7 @@ fn what_a_compiler_would_not_have_written_is_refused() {
     let mut fragment = client("shop", "Shop");
     fragment.redirect_uris = ["https://shop.example.com/#x".to_owned()].into();
     let mut scope = client("shop", "Shop");
-    scope.default_scopes = vec!["email".to_owned()];
+    scope.default_scopes = ["email".to_owned()].into();
     for wrong in [fragment, scope] {
         let resource = Resource::Client(wrong);
         let refused = decode(&ResourceId::of(&resource), &encode(&resource));
