@@ -193,12 +193,8 @@ impl Shard {
 impl Manifest {
     /// The hash that [`Manifest::content`] is, over names and versions in order of the names.
     pub fn content_of<'a>(versions: impl IntoIterator<Item = (&'a ResourceId, Hash)>) -> Hash {
-        let parts: Vec<(String, Hash)> = versions.into_iter().map(|(id, hash)| (id.to_string(), hash)).collect();
-        Hash::of_parts(
-            parts
-                .iter()
-                .flat_map(|(id, hash)| [id.as_bytes(), &hash.as_bytes()[..]]),
-        )
+        let parts = |(id, hash): (&ResourceId, Hash)| [id.to_string().into_bytes(), hash.as_bytes().to_vec()];
+        Hash::of_parts(versions.into_iter().flat_map(parts))
     }
 }
 
