@@ -10,6 +10,7 @@ mod mount;
 mod proof;
 mod stream;
 mod tls;
+mod update;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,8 +24,9 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use held::{Applied, Held, Update, UpdateError};
+use held::{Applied, Held, UpdateError};
 use proof::{Proof, Trial};
+use update::Update;
 
 /// How long a server with a configuration waits for a first word from an operator before it counts as ready.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -202,16 +204,12 @@ impl ConfigFeed {
 
     async fn read_mount(self: &Arc<Self>) {
         let feed = Arc::clone(self);
-        let read = tokio::task::spawn_blocking(move || {
-            let held = feed.held().head();
-            match mount::read(&feed.settings.config_dir, held) {
-                Ok(Some(artefact)) => {
-                    let update = Update::from_artefact(&artefact, &feed.held());
-                    let _ = feed.apply(update, Source::Mount);
-                }
-                Ok(None) => {}
-                Err(error) => feed.report_problem(&error),
+        let read = tokio::task::spawn_blocking(move || match mount::read(&feed) {
+            Ok(Some(update)) => {
+                let _ = feed.apply(update, Source::Mount);
             }
+            Ok(None) => {}
+            Err(error) => feed.report_problem(&error),
         });
         let _ = read.await;
     }

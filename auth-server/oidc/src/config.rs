@@ -3,10 +3,13 @@
 //! The operator's compiler makes these values, the `snapshot` crate carries them, [`crate::served`] serves them.
 //! They hold no reference to Kubernetes; `name` fields exist for messages only.
 
+mod shared;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use self::shared::Shared;
 use crate::id::RealmId;
 pub use crate::jose::client_keys::ClientKeys;
 use crate::{Secret, Timestamp};
@@ -20,6 +23,17 @@ pub enum Resource {
     Keys(KeySet),
     /// One relying party.
     Client(Client),
+}
+
+impl Resource {
+    /// The realm that it is or belongs to.
+    pub fn realm(&self) -> RealmId {
+        match self {
+            Self::Realm(realm) => realm.id,
+            Self::Keys(keys) => keys.realm,
+            Self::Client(client) => client.realm,
+        }
+    }
 }
 
 /// One issuer with its rules.
@@ -36,15 +50,15 @@ pub struct Realm {
     /// Browser session limits.
     pub sessions: SessionRules,
     /// Scopes this realm knows, by name (RFC 6749 §3.3). Always holds `openid`.
-    pub scopes: BTreeMap<String, Scope>,
+    pub scopes: Arc<BTreeMap<String, Scope>>,
     /// Audiences that clients may be granted (RFC 8707).
-    pub audiences: Vec<String>,
+    pub audiences: Arc<[String]>,
     /// How people sign in.
     pub login: LoginRules,
     /// How pages look.
     pub branding: Branding,
     /// Languages of the pages in order of preference (BCP 47), never empty.
-    pub locales: Vec<String>,
+    pub locales: Arc<[String]>,
     /// Everything issued or authenticated before this moment is invalid.
     pub not_before: Option<Timestamp>,
 }
@@ -154,7 +168,7 @@ pub struct SessionRules {
 }
 
 /// A scope and what it releases.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Scope {
     /// What the consent page says; `None` for scopes that need no words (`openid`).
     pub description: Option<Localized>,
@@ -163,7 +177,7 @@ pub struct Scope {
 }
 
 /// A text with translations.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Localized {
     /// Used when no translation fits.
     pub text: String,
@@ -210,7 +224,7 @@ pub struct Branding {
     /// Shown on every page and in titles.
     pub display_name: String,
     /// Shown on top of every page, served from the realm's own origin.
-    pub logo: Option<Logo>,
+    pub logo: Option<Box<Logo>>,
     /// Brand colour as red, green, blue.
     pub primary: Option<[u8; 3]>,
     /// Link to the privacy policy (https).
@@ -318,7 +332,7 @@ pub struct Client {
     /// Shown to people.
     pub display_name: String,
     /// Shown to people, served from the realm's own origin.
-    pub logo: Option<Logo>,
+    pub logo: Option<Box<Logo>>,
     /// Link on the consent page (https).
     pub policy_uri: Option<String>,
     /// Link on the consent page (https).
@@ -326,19 +340,19 @@ pub struct Client {
     /// How it proves who it is.
     pub authentication: ClientAuthentication,
     /// Compared exactly, but for the port of loopback addresses (RFC 8252 §7.3).
-    pub redirect_uris: Vec<String>,
+    pub redirect_uris: Box<[String]>,
     /// Compared exactly.
-    pub post_logout_redirect_uris: Vec<String>,
+    pub post_logout_redirect_uris: Box<[String]>,
     /// Origins that may read its token, userinfo and revocation answers (CORS).
-    pub allowed_origins: Vec<String>,
+    pub allowed_origins: Box<[String]>,
     /// What it may use at the token endpoint.
-    pub grant_types: Vec<GrantType>,
+    pub grant_types: Box<[GrantType]>,
     /// Scopes it may ask for; each is known to the realm.
-    pub scopes: Vec<String>,
+    pub scopes: Arc<[String]>,
     /// Scopes it gets when it asks for none.
-    pub default_scopes: Vec<String>,
+    pub default_scopes: Arc<[String]>,
     /// Audiences of its access tokens; the first is the default. Empty means the issuer.
-    pub audiences: Vec<String>,
+    pub audiences: Arc<[String]>,
     /// Whether a code request without `code_challenge` is refused (RFC 7636).
     pub pkce_required: bool,
     /// What its tokens are like.
@@ -359,7 +373,7 @@ pub enum ClientAuthentication {
     /// `private_key_jwt`, with the client's public keys.
     PrivateKeyJwt {
         /// RFC 7517 §5.
-        jwks: ClientKeys,
+        jwks: Box<ClientKeys>,
     },
 }
 

@@ -8,7 +8,7 @@ use crate::served::ServedRealm;
 
 /// Whether some client of the realm allows `origin`: what a preflight is answered by.
 pub fn preflight_allowed(served: &ServedRealm, origin: &str) -> bool {
-    served.clients.values().any(|client| allowed(client, origin))
+    served.clients.allow(origin)
 }
 
 /// Whether `client` allows `origin` to read answers about it.
@@ -24,7 +24,7 @@ mod tests {
     #[test]
     fn a_preflight_is_answered_for_the_union_and_an_answer_for_the_client_alone() {
         let mut other = testing::client("other");
-        other.allowed_origins = vec!["https://other.example".into()];
+        other.allowed_origins = ["https://other.example".into()].into();
         let served = testing::served([testing::client("app"), other]);
         for origin in ["https://app.example", "https://other.example"] {
             assert!(preflight_allowed(&served, origin));

@@ -127,9 +127,9 @@ mod tests {
 
     #[test]
     fn documents_survive_a_change_of_clients_but_not_of_rules_or_keys() {
-        let keys = || Change::Put(Resource::Keys(testing::key_set(ISSUER)));
-        let realm = || Change::Put(Resource::Realm(testing::realm()));
-        let client = || Change::Put(Resource::Client(testing::client("app")));
+        let keys = || Change::Put(Resource::Keys(testing::key_set(ISSUER)).into());
+        let realm = || Change::Put(Resource::Realm(testing::realm()).into());
+        let client = || Change::Put(Resource::Client(testing::client("app")).into());
         let id = testing::realm().id;
         let first = Served::default().with(vec![realm(), keys()]);
         let body = |served: &Served| Arc::clone(&served.realm(id).unwrap().discovery().body);

@@ -35,17 +35,17 @@ pub enum SignError {
 /// The keys of one realm, ready to use.
 pub struct Keys {
     set: KeySet,
-    pairs: Vec<Pair>,
-    macs: Vec<OnceLock<Option<MacKey>>>,
+    pairs: Box<[Pair]>,
+    macs: Box<[OnceLock<Option<Box<MacKey>>>]>,
     sealer: Sealer,
     jwks: OnceLock<Document>,
     signatures: AtomicU64,
 }
 
-/// What was made of one signing key so far.
+/// What was made of one signing key so far: small until something was.
 #[derive(Default)]
 struct Pair {
-    signer: OnceLock<Result<Signer, UnusableKey>>,
+    signer: OnceLock<Result<Box<Signer>, UnusableKey>>,
     verifier: OnceLock<Result<Verifier, UnusableKey>>,
 }
 
@@ -99,7 +99,7 @@ impl Keys {
             .signer
             .get_or_init(|| {
                 let private = key.private.as_ref().ok_or(UnusableKey)?;
-                Signer::new(key.algorithm, &key.kid, private.expose())
+                Signer::new(key.algorithm, &key.kid, private.expose()).map(Box::new)
             })
             .as_ref()
             .map_err(|unusable| *unusable)?;
@@ -159,9 +159,9 @@ impl Keys {
             .get(index)?
             .get_or_init(|| {
                 let secret = seal::derive(key.secret.expose(), self.set.realm, "session-cookie")?;
-                Some(MacKey::new(&key.kid, TokenType::Session, &secret))
+                Some(Box::new(MacKey::new(&key.kid, TokenType::Session, &secret)))
             })
-            .as_ref()
+            .as_deref()
     }
 
     /// The JWK Set (RFC 7517 §5): every key that signs, will sign, or signed something that has not expired.

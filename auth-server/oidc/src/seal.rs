@@ -103,7 +103,8 @@ struct DerivedKeys {
     kid: [u8; KID_BYTES],
     stage: KeyStage,
     secret: Secret<[u8; 32]>,
-    ciphers: [OnceLock<Option<LessSafeKey>>; Purpose::COUNT],
+    /// By purpose. Most realms use few of them, or none.
+    ciphers: [OnceLock<Option<Box<LessSafeKey>>>; Purpose::COUNT],
 }
 
 impl Sealer {
@@ -203,9 +204,9 @@ impl DerivedKeys {
                 let mut key = derive(self.secret.expose(), realm, purpose.label())?;
                 let unbound = UnboundKey::new(&AES_256_GCM_SIV, &key).ok();
                 key.zeroize();
-                unbound.map(LessSafeKey::new)
+                unbound.map(|key| Box::new(LessSafeKey::new(key)))
             })
-            .as_ref()
+            .as_deref()
     }
 }
 

@@ -3,9 +3,12 @@
 //! It is built from resources; what did not change keeps its `Arc`, so that signers and documents that were built on
 //! first use survive the swap.
 
+mod clients;
+
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
+pub use self::clients::Clients;
 use crate::config::{Client, Realm, Resource};
 use crate::discovery;
 use crate::document::Document;
@@ -37,14 +40,14 @@ pub struct ServedRealm {
     pub realm: Arc<Realm>,
     /// The realm's keys, with what was made of them so far.
     pub keys: Arc<Keys>,
-    /// The realm's clients by `client_id`.
-    pub clients: Arc<HashMap<Box<str>, Arc<Client>>>,
+    /// The realm's clients.
+    pub clients: Arc<Clients>,
     discovery: Arc<OnceLock<Document>>,
 }
 
 impl ServedRealm {
     /// A realm ready to serve. Documents are made on first use.
-    pub fn new(realm: Arc<Realm>, keys: Arc<Keys>, clients: Arc<HashMap<Box<str>, Arc<Client>>>) -> Self {
+    pub fn new(realm: Arc<Realm>, keys: Arc<Keys>, clients: Arc<Clients>) -> Self {
         Self {
             realm,
             keys,
@@ -173,13 +176,9 @@ fn take_off(hosts: &mut HashMap<Arc<str>, Arc<Host>>, served: &ServedRealm) {
 
 /// One change of the served configuration.
 #[derive(Clone, Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "changes are moved once, from the feed into the configuration"
-)]
 pub enum Change {
     /// Add or replace.
-    Put(Resource),
+    Put(Box<Resource>),
     /// Remove a realm's rules: it is no longer served.
     RemoveRealm(RealmId),
     /// Remove a realm's keys: it is no longer served.
@@ -191,9 +190,7 @@ pub enum Change {
 impl Change {
     fn realm(&self) -> RealmId {
         match self {
-            Self::Put(Resource::Realm(realm)) => realm.id,
-            Self::Put(Resource::Keys(keys)) => keys.realm,
-            Self::Put(Resource::Client(client)) => client.realm,
+            Self::Put(resource) => resource.realm(),
             Self::RemoveRealm(realm) | Self::RemoveKeys(realm) | Self::RemoveClient(realm, _) => *realm,
         }
     }
@@ -203,7 +200,7 @@ impl Change {
 struct Parts {
     realm: Option<Arc<Realm>>,
     keys: Option<Arc<Keys>>,
-    clients: Arc<HashMap<Box<str>, Arc<Client>>>,
+    clients: Arc<Clients>,
     /// Made from rules and keys, so kept while only clients change.
     discovery: Arc<OnceLock<Document>>,
 }
@@ -230,22 +227,26 @@ impl Parts {
 
     fn apply(&mut self, change: Change) {
         match change {
-            Change::Put(Resource::Realm(realm)) => {
-                self.realm = Some(Arc::new(realm));
-                self.discovery = Arc::default();
-            }
-            Change::Put(Resource::Keys(keys)) => {
-                self.keys = Some(Arc::new(Keys::new(keys)));
-                self.discovery = Arc::default();
-            }
-            Change::Put(Resource::Client(client)) => {
-                Arc::make_mut(&mut self.clients).insert(client.client_id.clone().into(), Arc::new(client));
-            }
+            Change::Put(resource) => self.put(*resource),
             Change::RemoveRealm(_) => self.realm = None,
             Change::RemoveKeys(_) => self.keys = None,
             Change::RemoveClient(_, client_id) => {
-                Arc::make_mut(&mut self.clients).remove(client_id.as_str());
+                Arc::make_mut(&mut self.clients).remove(&client_id);
             }
+        }
+    }
+
+    fn put(&mut self, resource: Resource) {
+        match resource {
+            Resource::Realm(realm) => {
+                self.realm = Some(Arc::new(realm));
+                self.discovery = Arc::default();
+            }
+            Resource::Keys(keys) => {
+                self.keys = Some(Arc::new(Keys::new(keys)));
+                self.discovery = Arc::default();
+            }
+            Resource::Client(client) => Arc::make_mut(&mut self.clients).put(client),
         }
     }
 }
@@ -259,8 +260,8 @@ mod tests {
 
     fn put(issuer: &str) -> [Change; 2] {
         [
-            Change::Put(Resource::Realm(testing::realm_of(issuer))),
-            Change::Put(Resource::Keys(testing::key_set(issuer))),
+            Change::Put(Resource::Realm(testing::realm_of(issuer)).into()),
+            Change::Put(Resource::Keys(testing::key_set(issuer)).into()),
         ]
     }
 

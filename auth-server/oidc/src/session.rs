@@ -199,7 +199,7 @@ impl Session {
 
     /// What is recorded to end the session: it lives until neither its cookies nor an access token of it could be used.
     pub(crate) fn revocation(&self, ctx: &Context<'_>) -> Revocation {
-        let clients = ctx.served.clients.values();
+        let clients = ctx.served.clients.all();
         let longest_access = clients
             .map(|client| client.tokens.lifetimes.access)
             .fold(ctx.realm().tokens.access, Duration::max);

@@ -7,7 +7,7 @@
 mod agent;
 mod memory;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ use crate::keys::Keys;
 use crate::person::{Address, Person, PersonState, Profile};
 use crate::remembered::Remembered;
 use crate::revocation::Revocations;
-use crate::served::ServedRealm;
+use crate::served::{Clients, ServedRealm};
 use crate::token::{self, TokenRequest, TokenResponse};
 use crate::{Secret, Timestamp};
 
@@ -90,8 +90,9 @@ pub fn realm_of(issuer: &str) -> Realm {
             ("offline_access".into(), scope(&[])),
             ("orders:read".into(), scope(&[])),
             ("orders:write".into(), scope(&[])),
-        ]),
-        audiences: vec!["https://orders.example".into(), "https://stock.example".into()],
+        ])
+        .into(),
+        audiences: ["https://orders.example".into(), "https://stock.example".into()].into(),
         login: LoginRules {
             identifiers: vec![IdentifierKind::Username, IdentifierKind::Email],
             max_attempts: 5,
@@ -101,7 +102,7 @@ pub fn realm_of(issuer: &str) -> Realm {
             display_name: "Example".into(),
             ..Branding::default()
         },
-        locales: vec!["en".into(), "de".into()],
+        locales: ["en".into(), "de".into()].into(),
         not_before: None,
     }
 }
@@ -153,17 +154,18 @@ pub fn client(client_id: &str) -> Client {
         policy_uri: None,
         tos_uri: None,
         authentication: ClientAuthentication::SecretBasic(vec![hash_of(&secret_of(client_id))]),
-        redirect_uris: vec![REDIRECT_URI.into()],
-        post_logout_redirect_uris: vec!["https://app.example/signed-out".into()],
-        allowed_origins: vec!["https://app.example".into()],
-        grant_types: vec![
+        redirect_uris: [REDIRECT_URI.into()].into(),
+        post_logout_redirect_uris: ["https://app.example/signed-out".into()].into(),
+        allowed_origins: ["https://app.example".into()].into(),
+        grant_types: [
             GrantType::AuthorizationCode,
             GrantType::RefreshToken,
             GrantType::ClientCredentials,
-        ],
-        scopes: scopes.map(str::to_owned).to_vec(),
-        default_scopes: vec!["orders:read".into()],
-        audiences: Vec::new(),
+        ]
+        .into(),
+        scopes: scopes.map(str::to_owned).into(),
+        default_scopes: ["orders:read".into()].into(),
+        audiences: Arc::default(),
         pkce_required: true,
         tokens: ClientTokens {
             format: AccessTokenFormat::Jwt,
@@ -216,14 +218,9 @@ pub fn served(clients: impl IntoIterator<Item = Client>) -> Arc<ServedRealm> {
 pub fn served_realm(realm: Realm, clients: impl IntoIterator<Item = Client>) -> Arc<ServedRealm> {
     let id = realm.id;
     let keys = Keys::new(key_set(realm.issuer.as_str()));
-    let clients: HashMap<Box<str>, Arc<Client>> = clients
+    let clients: Clients = clients
         .into_iter()
-        .map(|client| {
-            (
-                client.client_id.as_str().into(),
-                Arc::new(Client { realm: id, ..client }),
-            )
-        })
+        .map(|client| Arc::new(Client { realm: id, ..client }))
         .collect();
     Arc::new(ServedRealm::new(Arc::new(realm), Arc::new(keys), Arc::new(clients)))
 }

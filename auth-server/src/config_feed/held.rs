@@ -3,15 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use oidc::config::{KeySet, KeyStage, Resource};
+use oidc::config::{KeySet, KeyStage, Resource, Shared};
 use oidc::id::RealmId;
 use oidc::keys::KeyFault;
 use oidc::served::{Change, Served};
-use snapshot::{
-    Artefact, Fleet, Hash, Head, Manifest, ManifestError, Payload, Refusal, ResourceId, ServerVersion, Trust,
-};
+use snapshot::{Counts, Fleet, Hash, Head, Manifest, ManifestError, Refusal, ResourceId, ServerVersion, Trust};
 
 use super::proof::Proof;
+use super::update::{Offer, Piece, Update};
 
 /// Name of the refusal of a key set that does not sign.
 const UNUSABLE_KEY: &str = "UnusableKey";
@@ -21,35 +20,38 @@ const UNUSABLE_KEY: &str = "UnusableKey";
 pub(super) struct Held {
     position: Option<(Head, Hash)>,
     resources: BTreeMap<ResourceId, Slot>,
+    /// What the resources that are served, or are about to be, have in common.
+    pub(super) shared: Shared,
     /// Realms whose keys were taken at their word, or were found to be no good since.
     unproven: BTreeSet<RealmId>,
 }
 
 /// One resource.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Slot {
-    /// The version that the configuration has.
+    /// The version that the configuration has. It is served unless something is wrong with it.
     offered: Hash,
-    /// The version that is served.
+    fault: Option<Box<Fault>>,
+}
+
+/// What is wrong with the offered version of a resource.
+#[derive(Clone, Debug)]
+struct Fault {
+    /// The version that is served: another one, or the offered one when nobody knew at first.
     served: Option<Hash>,
-    /// What is wrong with the offered version. It is served all the same when nobody knew that at first.
-    refusal: Option<Refusal>,
+    refusal: Refusal,
 }
 
-/// A whole configuration as its manifest and what differs from what is held.
-#[derive(Debug)]
-pub(super) struct Update {
-    pub(super) manifest: Manifest,
-    pub(super) pieces: BTreeMap<ResourceId, Piece>,
-    pub(super) removed: BTreeSet<ResourceId>,
-}
+impl Slot {
+    /// The version that is served.
+    fn served(&self) -> Option<Hash> {
+        self.fault.as_ref().map_or(Some(self.offered), |fault| fault.served)
+    }
 
-/// A resource to serve.
-#[derive(Debug)]
-pub(super) struct Piece {
-    pub(super) current: Payload,
-    /// What to serve when the current version is no good.
-    pub(super) former: Option<Payload>,
+    /// Why the offered version is no good.
+    fn refusal(&self) -> Option<&Refusal> {
+        self.fault.as_ref().map(|fault| &fault.refusal)
+    }
 }
 
 /// What an update led to.
@@ -90,35 +92,6 @@ impl UpdateError {
     }
 }
 
-impl Update {
-    /// What leads from `held` to `artefact`.
-    pub(super) fn from_artefact(artefact: &Artefact, held: &Held) -> Self {
-        let entries = artefact.entries();
-        let removed = held
-            .resources
-            .keys()
-            .filter(|id| !entries.contains_key(id))
-            .cloned()
-            .collect();
-        let differs = |id: &ResourceId, version| held.resources.get(id).is_none_or(|slot| slot.offered != version);
-        let changed = entries
-            .into_iter()
-            .filter(|(id, entry)| differs(id, entry.current.version()));
-        let piece = |(id, entry): (&ResourceId, &snapshot::Entry)| {
-            let piece = Piece {
-                current: entry.current.clone(),
-                former: entry.former.clone(),
-            };
-            (id.clone(), piece)
-        };
-        Self {
-            manifest: artefact.manifest().clone(),
-            pieces: changed.map(piece).collect(),
-            removed,
-        }
-    }
-}
-
 impl Held {
     /// Position of what is held.
     pub(super) fn head(&self) -> Option<Head> {
@@ -130,9 +103,21 @@ impl Held {
         self.position
     }
 
+    /// What it consists of.
+    pub(super) fn ids(&self) -> impl Iterator<Item = &ResourceId> {
+        self.resources.keys()
+    }
+
+    /// Whether `version` is the one of that resource.
+    pub(super) fn is_offered(&self, id: &ResourceId, version: Hash) -> bool {
+        self.resources.get(id).is_some_and(|slot| slot.offered == version)
+    }
+
     /// The versions that are served.
     pub(super) fn versions(&self) -> impl Iterator<Item = (&ResourceId, Hash)> {
-        self.resources.iter().filter_map(|(id, slot)| Some((id, slot.served?)))
+        self.resources
+            .iter()
+            .filter_map(|(id, slot)| Some((id, slot.served()?)))
     }
 
     /// Whether nothing was ever offered.
@@ -159,7 +144,10 @@ impl Held {
                 false
             }
             Err(fault) => {
-                slot.refusal = Some(unusable(slot.offered, fault));
+                slot.fault = Some(Box::new(Fault {
+                    served: slot.served(),
+                    refusal: unusable(slot.offered, fault),
+                }));
                 true
             }
         }
@@ -169,7 +157,7 @@ impl Held {
     pub(super) fn rejected(&self) -> BTreeMap<&ResourceId, &Refusal> {
         self.resources
             .iter()
-            .filter_map(|(id, slot)| Some((id, slot.refusal.as_ref()?)))
+            .filter_map(|(id, slot)| Some((id, slot.refusal()?)))
             .collect()
     }
 
@@ -205,12 +193,13 @@ impl Held {
         let mut changes = Vec::new();
         let mut refused = Vec::new();
         for id in &removed {
-            if self.resources.remove(id).is_some_and(|slot| slot.served.is_some()) {
+            if self.resources.remove(id).is_some_and(|slot| slot.served().is_some()) {
                 changes.push(removal(id));
             }
         }
+        let mut slots = Vec::with_capacity(pieces.len());
         for (id, piece) in pieces {
-            let (slot, change) = judge(&id, piece, self.resources.get(&id), proof);
+            let (slot, change) = judge(piece, self.resources.get(&id), proof);
             if let (ResourceId::Keys(realm), Some(_)) = (&id, &change) {
                 if proof.is_untried(*realm) {
                     self.unproven.insert(*realm);
@@ -219,9 +208,12 @@ impl Held {
                 }
             }
             changes.extend(change);
-            refused.extend(slot.refusal.clone().map(|refusal| (id.clone(), refusal)));
-            self.resources.insert(id, slot);
+            refused.extend(slot.refusal().map(|refusal| (id.clone(), refusal.clone())));
+            slots.push((id, slot));
         }
+        // A tree that is built at once has no half-empty nodes.
+        self.resources.append(&mut slots.into_iter().collect());
+        self.shared.forget_unused();
         self.position = Some(position);
         Ok(Applied {
             served: Some(Arc::new(live.with(changes))),
@@ -237,9 +229,10 @@ impl Held {
     ) -> Result<(), UpdateError> {
         let kept = self.resources.iter().filter(|(id, _)| !removed.contains(*id));
         let mut versions: BTreeMap<&ResourceId, Hash> = kept.map(|(id, slot)| (id, slot.offered)).collect();
-        versions.extend(pieces.iter().map(|(id, piece)| (id, piece.current.version())));
+        versions.extend(pieces.iter().map(|(id, piece)| (id, piece.current.version)));
         let content = Manifest::content_of(versions.iter().map(|(id, version)| (*id, *version)));
-        if content == manifest.content && versions.is_empty() == manifest.empty {
+        let counts = Counts::of(versions.keys().copied());
+        if content == manifest.content && counts == manifest.counts && versions.is_empty() == manifest.empty {
             Ok(())
         } else {
             Err(UpdateError::WrongContent)
@@ -248,55 +241,40 @@ impl Held {
 }
 
 /// Decides what to serve of a resource: its current version, else the former one, else what is served in `slot`.
-fn judge(id: &ResourceId, piece: Piece, slot: Option<&Slot>, proof: &Proof) -> (Slot, Option<Change>) {
+fn judge(piece: Piece, slot: Option<&Slot>, proof: &Proof) -> (Slot, Option<Change>) {
     let Piece { current, former } = piece;
-    let offered = current.version();
-    let served = slot.and_then(|slot| slot.served);
+    let offered = current.version;
+    let served = slot.and_then(Slot::served);
     if served == Some(offered) {
-        let refusal = slot.and_then(|slot| slot.refusal.clone());
-        let slot = Slot {
-            offered,
-            served,
-            refusal: refusal.filter(|refusal| refusal.version == offered),
-        };
-        return (slot, None);
+        let fault = slot.and_then(|slot| slot.fault.clone());
+        let fault = fault.filter(|fault| fault.refusal.version == offered);
+        return (Slot { offered, fault }, None);
     }
-    match acceptable(id, &current, proof) {
-        Ok(resource) => {
-            let slot = Slot {
-                offered,
-                served: Some(offered),
-                refusal: None,
-            };
-            (slot, Some(Change::Put(resource)))
-        }
+    match acceptable(current, proof) {
+        Ok(resource) => (Slot { offered, fault: None }, Some(Change::Put(resource))),
         Err(refusal) => {
-            let former = former.filter(|former| served != Some(former.version()));
-            let fallback = former.and_then(|former| Some((former.version(), acceptable(id, &former, proof).ok()?)));
+            let former = former.filter(|former| served != Some(former.version));
+            let fallback = former.and_then(|former| Some((former.version, acceptable(*former, proof).ok()?)));
             let (served, change) = match fallback {
                 Some((version, resource)) => (Some(version), Some(Change::Put(resource))),
                 None => (served, None),
             };
-            let slot = Slot {
-                offered,
-                served,
-                refusal: Some(refusal),
-            };
-            (slot, change)
+            let fault = Some(Box::new(Fault { served, refusal }));
+            (Slot { offered, fault }, change)
         }
     }
 }
 
-/// The resource that a payload is, or why it cannot be served.
-fn acceptable(id: &ResourceId, payload: &Payload, proof: &Proof) -> Result<Resource, Refusal> {
-    let version = payload.version();
+/// The resource that an offer is, or why it cannot be served.
+fn acceptable(offer: Offer, proof: &Proof) -> Result<Box<Resource>, Refusal> {
+    let Offer { version, resource } = offer;
     let refused = |code: &str, message: String| Refusal {
         version,
         code: code.to_owned(),
         message,
     };
-    let resource = snapshot::decode(id, payload).map_err(|error| refused("Invalid", error.to_string()))?;
-    match &resource {
+    let resource = resource.map_err(|error| refused("Invalid", error.to_string()))?;
+    match &*resource {
         Resource::Keys(keys) if !has_active_keys(keys) => Err(refused(
             "NoActiveKey",
             "no active signing key or no active sealing key".to_owned(),

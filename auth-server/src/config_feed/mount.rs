@@ -1,6 +1,5 @@
 //! The configuration as files: a mounted volume, or a folder that an operator writes.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::io::Read as _;
@@ -8,9 +7,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use snapshot::{Artefact, ArtefactError, Head, MANIFEST_BYTES, MANIFEST_FILE, Manifest, SHARD_BYTES, shard_file};
+use snapshot::{ArtefactError, MANIFEST_BYTES, MANIFEST_FILE, Manifest, SHARD_BYTES, Shard, shard_file};
 
 use super::ConfigFeed;
+use super::update::Update;
 
 /// How often the files are looked at while there is no configuration at all.
 const IMPATIENCE: Duration = Duration::from_secs(1);
@@ -32,26 +32,27 @@ pub(super) enum MountError {
     Unusable(#[from] ArtefactError),
 }
 
-/// The configuration in `folder`, unless it is not newer than `held`.
-pub(super) fn read(folder: &Path, held: Option<Head>) -> Result<Option<Artefact>, MountError> {
-    let manifest_bytes = read_file(folder, MANIFEST_FILE, MANIFEST_BYTES)?;
-    let manifest = Manifest::decode(&manifest_bytes).map_err(ArtefactError::from)?;
-    if held.is_some_and(|held| manifest.head <= held) {
+/// What leads from the configuration that `feed` holds to the one in the files, unless that is not newer. Shards are read
+/// one after the other, so that the files never lie in memory together.
+pub(super) fn read(feed: &ConfigFeed) -> Result<Option<Update>, MountError> {
+    let folder = &feed.settings.config_dir;
+    let manifest = Manifest::decode(&read_file(folder, MANIFEST_FILE, MANIFEST_BYTES)?).map_err(ArtefactError::from)?;
+    if feed.held().head().is_some_and(|held| manifest.head <= held) {
         return Ok(None);
     }
-    let mut files = BTreeMap::from([(MANIFEST_FILE.to_owned(), manifest_bytes)]);
-    for (&number, &hash) in &manifest.shards {
-        let name = shard_file(number, hash);
-        match read_file(folder, &name, SHARD_BYTES) {
-            Ok(bytes) => {
-                files.insert(name, bytes);
-            }
+    let shards = manifest.shards.clone();
+    let mut update = Update::new(manifest, &feed.held());
+    for (number, hash) in shards {
+        let file = match read_file(folder, &shard_file(number, hash), SHARD_BYTES) {
             // Named as what it is: a shard that is missing.
-            Err(MountError::Unreadable { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
-        }
+            Err(MountError::Unreadable { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                return Err(ArtefactError::MissingShard { number }.into());
+            }
+            file => file?,
+        };
+        update.add(Shard::verify(number, hash, &file)?, &mut feed.held());
     }
-    Ok(Some(Artefact::from_files(&files)?))
+    Ok(Some(update))
 }
 
 /// Reads one byte more than allowed at most, so that the check of the size sees an excess.

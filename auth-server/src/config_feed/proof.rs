@@ -9,9 +9,9 @@ use oidc::config::{KeySet, Resource};
 use oidc::id::RealmId;
 use oidc::keys::{self, KeyFault};
 use oidc::served::Served;
-use snapshot::{Hash, Payload, ResourceId};
+use snapshot::{Hash, ResourceId};
 
-use super::held::{Piece, Update};
+use super::update::{Offer, Piece, Update};
 
 /// Which key sets are tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,24 +42,24 @@ impl Proof {
             }
             let live = live.realm(*realm).filter(|_| !unproven.contains(realm));
             let proven = live.map(|served| served.keys.set());
-            if !proof.try_keys(id, current, proven)
+            if !proof.try_keys(current, proven)
                 && let Some(former) = former
             {
-                proof.try_keys(id, former, proven);
+                proof.try_keys(former, proven);
             }
         }
         proof
     }
 
     /// Whether nothing is wrong with a key set. What is no key set is for others to judge.
-    fn try_keys(&mut self, id: &ResourceId, payload: &Payload, proven: Option<&KeySet>) -> bool {
-        let Ok(Resource::Keys(set)) = snapshot::decode(id, payload) else {
+    fn try_keys(&mut self, offer: &Offer, proven: Option<&KeySet>) -> bool {
+        let Ok(Resource::Keys(set)) = offer.resource.as_deref() else {
             return false;
         };
-        match keys::prove(&set, proven) {
+        match keys::prove(set, proven) {
             Ok(()) => true,
             Err(fault) => {
-                self.faults.insert(payload.version(), fault);
+                self.faults.insert(offer.version, fault);
                 false
             }
         }

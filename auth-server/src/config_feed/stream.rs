@@ -5,17 +5,19 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use oidc::config::Shared;
 use snapshot::proto::config_client::ConfigClient;
 use snapshot::proto::{self, FromOperator, FromServer, MESSAGE_BYTES, from_operator, from_server};
 use snapshot::{Hash, Manifest, Payload, ServerVersion};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 use tonic::transport::Endpoint;
 
-use super::held::{Held, Piece, Update, UpdateError};
+use super::held::{Held, UpdateError};
 use super::tls::{PeerError, PeerFiles, bundle_hash};
+use super::update::{Piece, Update};
 use super::{ConfigFeed, Source};
 
 /// For a connection, a handshake and the operator's first words, each.
@@ -92,8 +94,11 @@ impl Drop for Connected<'_> {
 
 /// One stream from its first to its last message. `settled` becomes true once the operator's configuration is served.
 pub(super) async fn converse(feed: &Arc<ConfigFeed>, address: SocketAddr, settled: &mut bool) -> End {
-    let mut reconsidered = feed.reconsidered.subscribe();
-    let (outgoing, mut incoming) = match open(feed, address).await {
+    let Streams {
+        outgoing,
+        mut incoming,
+        mut reconsidered,
+    } = match open(feed, address).await {
         Ok(streams) => streams,
         Err(end) => return end,
     };
@@ -151,7 +156,13 @@ pub(super) async fn converse(feed: &Arc<ConfigFeed>, address: SocketAddr, settle
     }
 }
 
-type Streams = (mpsc::Sender<FromServer>, Streaming<FromOperator>);
+/// An open stream, whose hello is on its way.
+struct Streams {
+    outgoing: mpsc::Sender<FromServer>,
+    incoming: Streaming<FromOperator>,
+    /// Changes when something is refused that the hello does not say yet.
+    reconsidered: watch::Receiver<()>,
+}
 
 async fn open(feed: &ConfigFeed, address: SocketAddr) -> Result<Streams, End> {
     let peer_dir = feed.settings.peer_dir.as_deref().ok_or(End::NotConfigured)?;
@@ -170,7 +181,11 @@ async fn open(feed: &ConfigFeed, address: SocketAddr) -> Result<Streams, End> {
     let channel = channel.map_err(|_| End::Silent)?.map_err(End::Unreachable)?;
 
     let (outgoing, messages) = mpsc::channel(8);
-    let hello = hello(&feed.held(), feed.status.borrow().source, token.trim(), bundle);
+    let (hello, reconsidered) = {
+        let held = feed.held();
+        let hello = hello(&held, feed.status.borrow().source, token.trim(), bundle);
+        (hello, feed.reconsidered.subscribe())
+    };
     let _ = outgoing.try_send(message(from_server::Kind::Hello(hello)));
     let mut client = ConfigClient::new(channel)
         .max_decoding_message_size(MESSAGE_BYTES)
@@ -180,7 +195,11 @@ async fn open(feed: &ConfigFeed, address: SocketAddr) -> Result<Streams, End> {
         .await
         .map_err(|_| End::Silent)?;
     let stream = stream.map_err(|status| End::Refused(status.message().to_owned()))?;
-    Ok((outgoing, stream.into_inner()))
+    Ok(Streams {
+        outgoing,
+        incoming: stream.into_inner(),
+        reconsidered,
+    })
 }
 
 fn hello(held: &Held, source: Source, token: &str, bundle: Hash) -> proto::Hello {
@@ -257,7 +276,7 @@ impl Collected {
     }
 
     /// The update that the parts are; `None` when they are none.
-    fn into_update(self) -> Result<Option<Update>, UpdateError> {
+    fn into_update(self, shared: &mut Shared) -> Result<Option<Update>, UpdateError> {
         let Some(first) = self.parts.first() else {
             return Ok(None);
         };
@@ -271,11 +290,10 @@ impl Collected {
                 removed: gone,
             } = part;
             for proto::Piece { id, current, former } in listed {
-                let piece = Piece {
-                    current: Payload::new(current),
-                    former: (!former.is_empty()).then(|| Payload::new(former)),
-                };
-                pieces.insert(id.parse().map_err(|_| UpdateError::WrongContent)?, piece);
+                let id = id.parse().map_err(|_| UpdateError::WrongContent)?;
+                let former = (!former.is_empty()).then(|| Payload::new(former));
+                let piece = Piece::read(&id, &Payload::new(current), former.as_ref(), shared);
+                pieces.insert(id, piece);
             }
             for id in gone {
                 removed.insert(id.parse().map_err(|_| UpdateError::WrongContent)?);
@@ -302,7 +320,8 @@ async fn commit_update(
             return Err(UpdateError::WrongContent);
         };
         let (head, content) = (head.into(), Hash::from_slice(&commit.content).ok());
-        match collected.into_update()? {
+        let update = collected.into_update(&mut applying.held().shared)?;
+        match update {
             Some(update) if update.manifest.head == head && Some(update.manifest.content) == content => {
                 applying.apply(update, Source::Stream).map(|_| ())
             }

@@ -52,7 +52,7 @@ impl LookBook {
 impl Look {
     fn of(realm: &Realm) -> Self {
         let branding = &realm.branding;
-        let logo_hash = branding.logo.as_ref().map(hash);
+        let logo_hash = branding.logo.as_deref().map(hash);
         let logo = logo_hash
             .as_ref()
             .map(|hash| format!("{}/logo/{hash}", realm.issuer.path()));

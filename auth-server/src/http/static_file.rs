@@ -39,7 +39,7 @@ pub(crate) fn client_logo(exchange: &Exchange<'_>, route: &Route, id: &str) -> H
         .next()
         .map(|(id, _)| id.into_owned())
         .unwrap_or_default();
-    match exchange.served.client(&id).and_then(|client| client.logo.as_ref()) {
+    match exchange.served.client(&id).and_then(|client| client.logo.as_deref()) {
         Some(logo) => image(logo, route),
         None => not_found(exchange.request),
     }

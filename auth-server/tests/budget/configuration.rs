@@ -1,44 +1,76 @@
-//! What a client and a realm that nobody uses take.
+//! What a client and a realm that nobody uses take: what is served of them, and what the feed keeps in its books.
 
-use oidc::config::{Client, Resource};
+use std::collections::BTreeSet;
+
+use auth_server::config_feed::{ConfigFeed, Settings};
+use oidc::config::{Client, KeySet, Resource, SignatureAlgorithm};
 use oidc::id::RealmId;
-use oidc::served::{Change, Served};
 use oidc::testing;
+use snapshot::{Acknowledgements, Artefact, Fleet, Inputs, ServerVersion};
 
 use crate::{alone, heap_bytes};
 
-/// Heap bytes of each of `count` things that `changes` adds to `served`.
-fn bytes_each(served: &Served, count: usize, changes: impl Fn(usize) -> Vec<Change>) -> i64 {
+/// How many more are looked at.
+const MORE: usize = 1_000;
+
+/// Heap bytes of `resources` in a server that has read them from files.
+async fn held_bytes(resources: Vec<Resource>) -> i64 {
+    let fleet: Fleet = "demo/main".parse().unwrap();
+    let inputs = Inputs {
+        fleet: fleet.clone(),
+        minimum_server: ServerVersion::current(),
+        desired: resources,
+        erase: BTreeSet::new(),
+        acknowledgements: Acknowledgements::default(),
+        shrink: None,
+        recent: None,
+        now: testing::NOW,
+    };
+    let folder = tempfile::tempdir().unwrap();
+    for (name, bytes) in Artefact::next(None, inputs).artefact.to_files() {
+        std::fs::write(folder.path().join(name), bytes).unwrap();
+    }
     let before = heap_bytes();
-    let larger = served.with((0..count).flat_map(changes).collect());
-    let each = (heap_bytes() - before) / i64::try_from(count).unwrap();
-    drop(larger);
-    each
+    let feed = ConfigFeed::start(Settings::new(fleet, folder.path().to_owned())).await;
+    let held = heap_bytes() - before;
+    assert!(feed.status().borrow().is_ready());
+    feed.stop().await;
+    held
 }
 
-fn realm(number: usize) -> Vec<Change> {
-    let issuer = format!("https://realm-{number}.example.com");
-    vec![
-        Change::Put(Resource::Realm(testing::realm_of(&issuer))),
-        Change::Put(Resource::Keys(testing::key_set(&issuer))),
+fn issuer(number: usize) -> String {
+    format!("https://realm-{number}.example.com")
+}
+
+/// A realm with the keys that realms have by default.
+fn realm(number: usize) -> [Resource; 2] {
+    let mut keys: KeySet = testing::key_set(&issuer(number));
+    keys.signing
+        .retain(|key| matches!(key.algorithm, SignatureAlgorithm::Es256 | SignatureAlgorithm::Rs256));
+    [
+        Resource::Realm(testing::realm_of(&issuer(number))),
+        Resource::Keys(keys),
     ]
 }
 
-fn client(number: usize) -> Vec<Change> {
-    let client = Client {
-        realm: RealmId::of_issuer("https://realm-0.example.com"),
+/// A client of the first realm.
+fn client(number: usize) -> Resource {
+    Resource::Client(Client {
+        realm: RealmId::of_issuer(&issuer(0)),
         ..testing::client(&format!("client-{number}"))
-    };
-    vec![Change::Put(Resource::Client(client))]
+    })
 }
 
 #[tokio::test]
 async fn a_client_and_an_untouched_realm_stay_small() {
     let _alone = alone().await;
-    let served = Served::default().with(realm(0));
-    let client = bytes_each(&served, 1000, client);
-    let realm = bytes_each(&served, 1000, |number| realm(number + 1));
-    assert!(client <= 2_000, "{client} bytes a client");
-    // About 3 500 of it are the keys themselves in DER, two RSA keys among them.
-    assert!(realm <= 10_200, "{realm} bytes a realm with four signing keys");
+    let least = held_bytes(realm(0).into()).await;
+    let clients = held_bytes(realm(0).into_iter().chain((0..MORE).map(client)).collect()).await;
+    let realms = held_bytes((0..=MORE).flat_map(realm).collect()).await;
+    let [client, realm] = [clients, realms].map(|bytes| (bytes - least) / i64::try_from(MORE).unwrap());
+    // Of a realm, about 2 000 are its keys in DER.
+    assert!(
+        client <= 770 && realm <= 4_450,
+        "{client} bytes a client, {realm} bytes a realm with two signing keys"
+    );
 }

@@ -236,7 +236,7 @@ async fn expired_tokens_are_refused_everywhere() {
 async fn redirect_uri_and_verifier_must_be_those_of_the_authorization_request() {
     let spare = "https://app.example/second";
     let client = Client {
-        redirect_uris: vec![testing::REDIRECT_URI.into(), spare.into()],
+        redirect_uris: [testing::REDIRECT_URI.into(), spare.into()].into(),
         ..testing::client("app")
     };
     let server = TestFleet::new(database::postgres().await, [client]).await.start().await;

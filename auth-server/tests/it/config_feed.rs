@@ -22,7 +22,7 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 use snapshot::proto::config_server::{Config, ConfigServer};
 use snapshot::proto::{self, FromOperator, FromServer, from_operator, from_server};
-use snapshot::{Acknowledgements, Artefact, Head, Inputs, OPERATOR_NAME, ServerVersion};
+use snapshot::{Acknowledgements, Artefact, Hash, Head, Inputs, MANIFEST_FILE, Manifest, OPERATOR_NAME, ServerVersion};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -57,8 +57,8 @@ fn realm(name: &str, display_name: &str) -> Resource {
             lifetime: minute,
             idle: minute,
         },
-        scopes: BTreeMap::from([("openid".to_owned(), openid)]),
-        audiences: Vec::new(),
+        scopes: BTreeMap::from([("openid".to_owned(), openid)]).into(),
+        audiences: Arc::default(),
         login: LoginRules {
             identifiers: vec![IdentifierKind::Username],
             max_attempts: 5,
@@ -68,7 +68,7 @@ fn realm(name: &str, display_name: &str) -> Resource {
             display_name: display_name.to_owned(),
             ..Branding::default()
         },
-        locales: vec!["en".to_owned()],
+        locales: ["en".to_owned()].into(),
         not_before: None,
     })
 }
@@ -433,6 +433,26 @@ async fn torn_files_are_reported_and_not_served_until_they_are_whole() {
     assert_eq!(served_name(&handle, "one"), None);
     std::fs::write(folder.path().join(&shard), bytes).unwrap();
     wait_for(&handle, Status::is_ready).await;
+}
+
+#[tokio::test]
+async fn files_that_are_not_what_their_manifest_counts_and_hashes_are_not_served() {
+    let artefact = commit(None, both("One"));
+    let changes: [fn(&mut Manifest); 2] = [
+        |manifest| manifest.counts.realms += 1,
+        |manifest| manifest.content = Hash::of(b"other"),
+    ];
+    for change in changes {
+        let folder = tempfile::tempdir().unwrap();
+        write(folder.path(), &artefact);
+        let mut manifest = artefact.manifest().clone();
+        change(&mut manifest);
+        std::fs::write(folder.path().join(MANIFEST_FILE), manifest.encode()).unwrap();
+        let handle = ConfigFeed::start(settings(folder.path())).await;
+        let status = handle.status().borrow().clone();
+        assert!(status.problem.unwrap().contains("does not add up"));
+        assert_eq!((status.head, served_name(&handle, "one")), (None, None));
+    }
 }
 
 #[tokio::test]

@@ -58,8 +58,9 @@ pub fn realm(issuer: &str, name: &str) -> Result<Realm> {
             ("offline_access".into(), scope(&[])),
             ("orders:read".into(), scope(&[])),
             ("orders:write".into(), scope(&[])),
-        ]),
-        audiences: vec!["https://orders.example".into()],
+        ])
+        .into(),
+        audiences: ["https://orders.example".into()].into(),
         login: LoginRules {
             identifiers: vec![IdentifierKind::Username, IdentifierKind::Email],
             max_attempts: 5,
@@ -69,7 +70,7 @@ pub fn realm(issuer: &str, name: &str) -> Result<Realm> {
             display_name: "Benchmark".into(),
             ..Branding::default()
         },
-        locales: vec!["en".into(), "de".into()],
+        locales: ["en".into(), "de".into()].into(),
         not_before: None,
     })
 }
@@ -127,17 +128,18 @@ pub fn client(issuer: &str, client_id: &str) -> Result<Client> {
         policy_uri: None,
         tos_uri: None,
         authentication: ClientAuthentication::SecretBasic(vec![hash_of(&secret_of(client_id))?]),
-        redirect_uris: vec![REDIRECT_URI.to_owned()],
-        post_logout_redirect_uris: Vec::new(),
-        allowed_origins: Vec::new(),
-        grant_types: vec![
+        redirect_uris: [REDIRECT_URI.to_owned()].into(),
+        post_logout_redirect_uris: Box::default(),
+        allowed_origins: Box::default(),
+        grant_types: [
             GrantType::AuthorizationCode,
             GrantType::RefreshToken,
             GrantType::ClientCredentials,
-        ],
-        scopes: scopes.map(str::to_owned).to_vec(),
-        default_scopes: vec!["orders:read".to_owned()],
-        audiences: vec!["https://orders.example".to_owned()],
+        ]
+        .into(),
+        scopes: scopes.map(str::to_owned).into(),
+        default_scopes: ["orders:read".to_owned()].into(),
+        audiences: ["https://orders.example".to_owned()].into(),
         pkce_required: true,
         tokens: ClientTokens {
             format: AccessTokenFormat::Jwt,

@@ -166,31 +166,35 @@ impl Artefact {
             let file = files
                 .get(&shard_file(number, hash))
                 .ok_or(ArtefactError::MissingShard { number })?;
-            if Hash::of(file) != hash {
-                return Err(ArtefactError::WrongShardHash { number });
-            }
-            let shard = Shard::decode(number, file).map_err(|source| ArtefactError::Shard { number, source })?;
+            let shard = Shard::verify(number, hash, file)?;
             let file = file.clone();
             shards.insert(number, Arc::new(Stored { shard, file, hash }));
         }
         let artefact = Self { manifest, shards };
         let entries = artefact.entries();
-        if content_of(&entries) != artefact.manifest.content || counts_of(&entries) != artefact.manifest.counts {
+        let counts = Counts::of(entries.keys().copied());
+        if content_of(&entries) != artefact.manifest.content || counts != artefact.manifest.counts {
             return Err(ArtefactError::WrongContent);
         }
         Ok(artefact)
     }
 }
 
+impl Shard {
+    /// The shard that a file is, which a manifest names by number and hash. The resources in it are not judged here.
+    pub fn verify(number: u8, hash: Hash, file: &[u8]) -> Result<Self, ArtefactError> {
+        if Hash::of(file) != hash {
+            return Err(ArtefactError::WrongShardHash { number });
+        }
+        Self::decode(number, file).map_err(|source| ArtefactError::Shard { number, source })
+    }
+}
+
 impl Manifest {
     /// The hash that [`Manifest::content`] is, over names and versions in order of the names.
     pub fn content_of<'a>(versions: impl IntoIterator<Item = (&'a ResourceId, Hash)>) -> Hash {
-        let parts: Vec<(String, Hash)> = versions.into_iter().map(|(id, hash)| (id.to_string(), hash)).collect();
-        Hash::of_parts(
-            parts
-                .iter()
-                .flat_map(|(id, hash)| [id.as_bytes(), &hash.as_bytes()[..]]),
-        )
+        let parts = |(id, hash): (&ResourceId, Hash)| [id.to_string().into_bytes(), hash.as_bytes().to_vec()];
+        Hash::of_parts(versions.into_iter().flat_map(parts))
     }
 }
 
@@ -198,16 +202,19 @@ pub(crate) fn content_of(entries: &BTreeMap<&ResourceId, &Entry>) -> Hash {
     Manifest::content_of(entries.iter().map(|(id, entry)| (*id, entry.current.version())))
 }
 
-pub(crate) fn counts_of(entries: &BTreeMap<&ResourceId, &Entry>) -> Counts {
-    let mut counts = Counts::default();
-    for id in entries.keys() {
-        match id {
-            ResourceId::Realm(_) => counts.realms += 1,
-            ResourceId::Keys(_) => counts.keys += 1,
-            ResourceId::Client(..) => counts.clients += 1,
+impl Counts {
+    /// How many of each kind these are.
+    pub fn of<'a>(ids: impl IntoIterator<Item = &'a ResourceId>) -> Self {
+        let mut counts = Self::default();
+        for id in ids {
+            match id {
+                ResourceId::Realm(_) => counts.realms += 1,
+                ResourceId::Keys(_) => counts.keys += 1,
+                ResourceId::Client(..) => counts.clients += 1,
+            }
         }
+        counts
     }
-    counts
 }
 
 #[cfg(test)]

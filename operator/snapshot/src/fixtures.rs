@@ -1,6 +1,7 @@
 //! Resources for tests.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use oidc::Secret;
@@ -51,8 +52,9 @@ pub(crate) fn realm() -> Realm {
         scopes: BTreeMap::from([
             ("openid".to_owned(), scope(None, &["sub"])),
             ("profile".to_owned(), scope(Some(description), &["name"])),
-        ]),
-        audiences: vec!["https://api.example.com".to_owned()],
+        ])
+        .into(),
+        audiences: ["https://api.example.com".to_owned()].into(),
         login: LoginRules {
             identifiers: vec![IdentifierKind::Username, IdentifierKind::Email],
             max_attempts: 10,
@@ -60,16 +62,16 @@ pub(crate) fn realm() -> Realm {
         },
         branding: Branding {
             display_name: "Example".to_owned(),
-            logo: Some(Logo {
+            logo: Some(Box::new(Logo {
                 media_type: "image/png".to_owned(),
                 bytes: vec![1, 2, 3].into(),
-            }),
+            })),
             primary: Some([1, 2, 3]),
             privacy_uri: Some("https://example.com/privacy".to_owned()),
             terms_uri: None,
             support_uri: Some("mailto:help@example.com".to_owned()),
         },
-        locales: vec!["en".to_owned(), "de".to_owned()],
+        locales: ["en".to_owned(), "de".to_owned()].into(),
         not_before: Some(NOW),
     }
 }
@@ -102,13 +104,13 @@ pub(crate) fn client(client_id: &str, display_name: &str) -> Client {
         policy_uri: None,
         tos_uri: Some("https://example.com/terms".to_owned()),
         authentication: ClientAuthentication::SecretBasic(vec![SecretHash([5; 32])]),
-        redirect_uris: vec!["https://shop.example.com/callback".to_owned()],
-        post_logout_redirect_uris: Vec::new(),
-        allowed_origins: vec!["https://shop.example.com".to_owned()],
-        grant_types: vec![GrantType::AuthorizationCode, GrantType::RefreshToken],
-        scopes: vec!["openid".to_owned(), "profile".to_owned()],
-        default_scopes: vec!["openid".to_owned()],
-        audiences: Vec::new(),
+        redirect_uris: ["https://shop.example.com/callback".to_owned()].into(),
+        post_logout_redirect_uris: Box::default(),
+        allowed_origins: ["https://shop.example.com".to_owned()].into(),
+        grant_types: [GrantType::AuthorizationCode, GrantType::RefreshToken].into(),
+        scopes: ["openid".to_owned(), "profile".to_owned()].into(),
+        default_scopes: ["openid".to_owned()].into(),
+        audiences: Arc::default(),
         pkce_required: true,
         tokens: ClientTokens {
             format: AccessTokenFormat::Jwt,

@@ -22,9 +22,10 @@ impl Hash {
     }
 
     /// The hash of several parts, each preceded by its length, so that no two lists of parts collide.
-    pub fn of_parts<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> Self {
+    pub fn of_parts(parts: impl IntoIterator<Item: AsRef<[u8]>>) -> Self {
         let mut context = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
         for part in parts {
+            let part = part.as_ref();
             context.update(&(part.len() as u64).to_be_bytes());
             context.update(part);
         }

@@ -9,11 +9,11 @@ use oidc::config::Resource;
 use oidc::id::RealmId;
 use oidc::time::Timestamp;
 
-use crate::artefact::{Artefact, Stored, content_of, counts_of};
+use crate::artefact::{Artefact, Stored, content_of};
 use crate::fleet::Fleet;
 use crate::hash::Hash;
 use crate::id::ResourceId;
-use crate::manifest::{Head, Manifest, RecentLoss, SCHEMA, ServerVersion, ShrinkGuard};
+use crate::manifest::{Counts, Head, Manifest, RecentLoss, SCHEMA, ServerVersion, ShrinkGuard};
 use crate::shard::{Entry, Refusal, SHARD_COUNT, Shard, Tombstone};
 use crate::wire::{self, Payload, RESOURCE_BYTES, ResourceError};
 
@@ -176,7 +176,7 @@ impl Artefact {
             .values()
             .flat_map(|stored: &Arc<Stored>| &stored.shard.entries)
             .collect();
-        let (content, counts) = (content_of(&entries), counts_of(&entries));
+        let (content, counts) = (content_of(&entries), Counts::of(entries.keys().copied()));
         let head = match previous {
             Some(previous) if !reopened && previous.manifest().content == content => previous.head(),
             _ => following,

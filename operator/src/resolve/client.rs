@@ -89,8 +89,8 @@ pub(crate) fn compile(key: &ObjectKey, client: &crds::Client, context: &Context<
             .collect(),
         grant_types: grants.iter().map(|grant| grant_type(*grant)).collect(),
         default_scopes: default_scopes.filter(|scope| scopes.contains(scope)).collect(),
-        scopes,
-        audiences,
+        scopes: scopes.into(),
+        audiences: audiences.into(),
         pkce_required: spec.pkce == Pkce::Required || spec.client_type == ClientType::Public,
         tokens,
         consent: match spec.consent {
@@ -220,7 +220,7 @@ fn authentication(
             check_jwks(&jwks.keys, problems);
             let text = serde_json::to_string(jwks).ok()?;
             (problems.len() == before).then_some(ClientAuthentication::PrivateKeyJwt {
-                jwks: ClientKeys::new(text),
+                jwks: ClientKeys::new(text).into(),
             })
         }
     }

@@ -1,5 +1,7 @@
 //! One Realm as the auth servers serve it.
 
+use std::sync::Arc;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use crds::auth_server::Database;
@@ -34,7 +36,7 @@ pub(crate) fn compile(key: &ObjectKey, realm: &crds::Realm, fleet: &crds::AuthSe
             lifetime: spec.sessions.lifetime.into(),
             idle: spec.sessions.idle_timeout.into(),
         },
-        scopes: scopes::effective(&spec.scopes),
+        scopes: scopes::effective(&spec.scopes).into(),
         audiences: spec
             .resources
             .iter()
@@ -115,7 +117,7 @@ pub(crate) fn algorithm(algorithm: SigningAlgorithm) -> SignatureAlgorithm {
     }
 }
 
-fn locales(own: &[crds::text::LanguageTag]) -> Vec<String> {
+fn locales(own: &[crds::text::LanguageTag]) -> Arc<[String]> {
     if own.is_empty() {
         return defaults::LOCALES.map(str::to_owned).into();
     }
@@ -159,7 +161,7 @@ fn colour(colour: &HexColor, field: &str, problems: &mut Vec<Problem>) -> Option
 }
 
 /// Decodes an inline image and compares its content with what it claims to be.
-pub(crate) fn logo(image: &Image, field: &str, problems: &mut Vec<Problem>) -> Option<Logo> {
+pub(crate) fn logo(image: &Image, field: &str, problems: &mut Vec<Problem>) -> Option<Box<Logo>> {
     let media_type = image.media_type.as_str();
     let Ok(bytes) = BASE64.decode(image.data.trim()) else {
         problems.push(Problem::invalid(
@@ -186,8 +188,8 @@ pub(crate) fn logo(image: &Image, field: &str, problems: &mut Vec<Problem>) -> O
         ));
         return None;
     }
-    Some(Logo {
+    Some(Box::new(Logo {
         media_type: media_type.to_owned(),
         bytes: bytes.into(),
-    })
+    }))
 }

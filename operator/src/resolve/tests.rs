@@ -334,7 +334,7 @@ fn a_scope_that_the_realm_lacks_is_left_out_and_reported() {
     let Some(Resource::Client(client)) = resolution.artefacts[&fleet()].resource(&id) else {
         panic!("not served")
     };
-    assert_eq!(client.scopes, ["openid"]);
+    assert_eq!(*client.scopes, ["openid"]);
 }
 
 #[test]

@@ -224,7 +224,7 @@ fn proven_target<'a>(ctx: &Context<'a>, parameters: &Parameters) -> Result<(&'a 
         .served
         .client(client_id)
         .ok_or_else(|| refuse(RefusalKind::UnknownClient, "client_id names no client of this realm"))?;
-    match (parameters.get("redirect_uri"), client.redirect_uris.as_slice()) {
+    match (parameters.get("redirect_uri"), &*client.redirect_uris) {
         (Some(sent), registered) if redirect_uri::is_registered(registered, sent) => Ok((client, sent.to_owned())),
         (Some(_), _) => Err(refuse(
             RefusalKind::RedirectUri,

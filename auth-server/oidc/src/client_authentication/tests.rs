@@ -40,7 +40,7 @@ fn signer(algorithm: SignatureAlgorithm) -> Client {
     let jwks = json!({"keys": [{"kty": "oct", "k": "c2VjcmV0"}, jwk]}).to_string();
     Client {
         authentication: ClientAuthentication::PrivateKeyJwt {
-            jwks: ClientKeys::new(jwks),
+            jwks: ClientKeys::new(jwks).into(),
         },
         ..testing::client("signer")
     }

@@ -28,9 +28,9 @@ fn is_active(world: &World, caller: &str, token: &str) -> bool {
 fn world(format: AccessTokenFormat) -> World {
     let mut app = testing::client("app");
     app.tokens.format = format;
-    app.audiences = vec!["https://orders.example".into()];
+    app.audiences = ["https://orders.example".into()].into();
     let mut orders = testing::client("orders");
-    orders.audiences = vec!["https://orders.example".into()];
+    orders.audiences = ["https://orders.example".into()].into();
     World::new([app, orders, testing::client("stranger"), testing::public_client("spa")])
 }
 

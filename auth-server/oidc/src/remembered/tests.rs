@@ -1,5 +1,4 @@
 use std::cell::Cell;
-use std::collections::HashMap;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -77,8 +76,7 @@ fn changed(
     } = &*world.served;
     let mut rules = Realm::clone(before);
     realm(&mut rules);
-    let kept = clients.iter().filter(|(_, client)| keep(client));
-    let kept: HashMap<_, _> = kept.map(|(id, client)| (id.clone(), Arc::clone(client))).collect();
+    let kept = clients.all().filter(|client| keep(client)).cloned().collect();
     let keys = keys.map_or(Arc::clone(&world.served.keys), |set| Arc::new(Keys::new(set)));
     Arc::new(ServedRealm::new(Arc::new(rules), keys, Arc::new(kept)))
 }

@@ -453,7 +453,7 @@ fn client_credentials_are_not_for_public_clients() {
 
 #[test]
 fn a_grant_that_the_client_may_not_use_is_refused() {
-    let world = world_with(|client| client.grant_types.clear());
+    let world = world_with(|client| client.grant_types = Box::default());
     for grant_type in ["authorization_code", "refresh_token", "client_credentials"] {
         assert_eq!(
             refused(ask(&world, "app", 1, &[("grant_type", grant_type)])),

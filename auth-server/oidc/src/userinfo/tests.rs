@@ -138,7 +138,7 @@ fn the_claims_parameter_releases_nothing_beyond_the_scopes_of_the_client() {
         .access_token
     };
     let world = World::new([crate::config::Client {
-        scopes: vec!["openid".into(), "email".into()],
+        scopes: ["openid".into(), "email".into()].into(),
         ..testing::client("app")
     }]);
     let answer = with_token(&world, &token(&world)).unwrap();

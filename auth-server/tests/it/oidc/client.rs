@@ -65,7 +65,7 @@ async fn a_client_assertion_works_once_on_all_servers_together() {
     let key = Key::generate();
     let client = Client {
         authentication: ClientAuthentication::PrivateKeyJwt {
-            jwks: ClientKeys::new(key.jwks()),
+            jwks: ClientKeys::new(key.jwks()).into(),
         },
         ..testing::client("app")
     };

@@ -198,7 +198,7 @@ fn a_resource_that_does_not_fit_is_excluded_and_everything_else_goes_on() {
     let full = |name: &str, seed: &str| {
         let mut client = client(name, name);
         client.authentication = oidc::config::ClientAuthentication::PrivateKeyJwt {
-            jwks: oidc::config::ClientKeys::new(keys(seed)),
+            jwks: oidc::config::ClientKeys::new(keys(seed)).into(),
         };
         client
     };
@@ -240,7 +240,7 @@ fn a_resource_that_does_not_fit_is_excluded_and_everything_else_goes_on() {
 #[test]
 fn a_resource_that_servers_would_refuse_at_sight_is_excluded() {
     let mut wrong = client("wrong", "Wrong");
-    wrong.redirect_uris = vec!["https://example.com/#fragment".to_owned()];
+    wrong.redirect_uris = ["https://example.com/#fragment".to_owned()].into();
     let mut desired = one("Shop");
     desired.push(Resource::Client(wrong.clone()));
     let Step { artefact, excluded } = step(None, desired);

@@ -1,10 +1,12 @@
 //! Wire form of a client.
 
+use std::sync::Arc;
+
 use oidc::config;
 use oidc::id::RealmId;
 use serde::{Deserialize, Serialize};
 
-use super::realm::scope_token;
+use super::realm::is_scope_token;
 use super::{Bytes, ResourceError, WireAlgorithm, WireLogo, WireTokenRules, all, check, is_https, is_line, is_uri};
 use crate::id::is_client_id;
 
@@ -23,13 +25,13 @@ pub(super) struct Client {
     policy_uri: Option<String>,
     tos_uri: Option<String>,
     authentication: Authentication,
-    redirect_uris: Vec<String>,
-    post_logout_redirect_uris: Vec<String>,
-    allowed_origins: Vec<String>,
+    redirect_uris: Box<[String]>,
+    post_logout_redirect_uris: Box<[String]>,
+    allowed_origins: Box<[String]>,
     grant_types: Vec<Grant>,
-    scopes: Vec<String>,
-    default_scopes: Vec<String>,
-    audiences: Vec<String>,
+    scopes: Arc<[String]>,
+    default_scopes: Arc<[String]>,
+    audiences: Arc<[String]>,
     pkce_required: bool,
     tokens: Tokens,
     consent: Consent,
@@ -104,7 +106,7 @@ impl From<&config::Client> for Client {
             id: client_id.clone(),
             name: name.clone(),
             display_name: display_name.clone(),
-            logo: logo.as_ref().map(Into::into),
+            logo: logo.as_deref().map(Into::into),
             policy_uri: policy_uri.clone(),
             tos_uri: tos_uri.clone(),
             authentication: authentication.into(),
@@ -158,13 +160,14 @@ impl TryFrom<Client> for config::Client {
         all(&allowed_origins, |origin| is_uri(origin), "client.allowedOrigins")?;
         let is_audience = |audience: &String| !audience.is_empty() && is_line(audience, 2048);
         all(&audiences, is_audience, "client.audiences")?;
+        all(&scopes, |scope| is_scope_token(scope), "client.scopes")?;
         all(&default_scopes, |scope| scopes.contains(scope), "client.defaultScopes")?;
         Ok(Self {
             realm,
             client_id,
             name,
             display_name,
-            logo: logo.map(TryInto::try_into).transpose()?,
+            logo: logo.map(config::Logo::try_from).transpose()?.map(Box::new),
             policy_uri,
             tos_uri,
             authentication: authentication.try_into()?,
@@ -172,10 +175,7 @@ impl TryFrom<Client> for config::Client {
             post_logout_redirect_uris,
             allowed_origins,
             grant_types: grant_types.into_iter().map(Into::into).collect(),
-            scopes: scopes
-                .into_iter()
-                .map(|scope| scope_token(scope, "client.scopes"))
-                .collect::<Result<_, _>>()?,
+            scopes,
             default_scopes,
             audiences,
             pkce_required,
@@ -216,7 +216,9 @@ impl TryFrom<Authentication> for config::ClientAuthentication {
                 })?;
                 Ok(config::SecretHash(bytes))
             };
-            hashes.into_iter().map(hash).collect::<Result<Vec<_>, ResourceError>>()
+            // By way of a slice, which has no room to spare.
+            let hashes: Result<Box<[_]>, ResourceError> = hashes.into_iter().map(hash).collect();
+            hashes.map(Vec::from)
         };
         match wire {
             Authentication::None => Ok(Self::None),
@@ -225,7 +227,7 @@ impl TryFrom<Authentication> for config::ClientAuthentication {
             Authentication::PrivateKeyJwt { jwks } => {
                 check(is_jwks(&jwks), "client.authentication.jwks")?;
                 Ok(Self::PrivateKeyJwt {
-                    jwks: config::ClientKeys::new(jwks),
+                    jwks: config::ClientKeys::new(jwks).into(),
                 })
             }
         }

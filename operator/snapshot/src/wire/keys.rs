@@ -65,14 +65,17 @@ impl TryFrom<Keys> for config::KeySet {
             signing,
             sealing,
         } = wire;
-        let signing: Vec<config::SigningKey> = signing.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?;
-        let sealing: Vec<config::SealingKey> = sealing.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?;
+        // By way of slices, which have no room to spare.
+        let signing: Box<[config::SigningKey]> =
+            signing.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?;
+        let sealing: Box<[config::SealingKey]> =
+            sealing.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?;
         check(distinct(signing.iter().map(|key| key.kid.as_str())), "keys.signing.kid")?;
         check(distinct(sealing.iter().map(|key| key.kid.as_str())), "keys.sealing.kid")?;
         Ok(Self {
             realm,
-            signing,
-            sealing,
+            signing: signing.into(),
+            sealing: sealing.into(),
         })
     }
 }

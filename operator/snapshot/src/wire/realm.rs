@@ -1,6 +1,7 @@
 //! Wire form of a realm.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use oidc::config;
 use oidc::id::RealmId;
@@ -20,10 +21,10 @@ pub(super) struct Realm {
     tokens: WireTokenRules,
     sessions: Sessions,
     scopes: BTreeMap<String, Scope>,
-    audiences: Vec<String>,
+    audiences: Arc<[String]>,
     login: Login,
     branding: Branding,
-    locales: Vec<String>,
+    locales: Arc<[String]>,
     not_before: Option<Timestamp>,
 }
 
@@ -127,6 +128,7 @@ impl TryFrom<Realm> for config::Realm {
         check(id == RealmId::of_issuer(issuer.as_str()), "realm.id")?;
         check(is_line(&name, 512), "realm.name")?;
         check(scopes.contains_key("openid"), "realm.scopes")?;
+        check(scopes.keys().all(|name| is_scope_token(name)), "realm.scopes")?;
         all(
             &audiences,
             |audience| is_line(audience, 2048) && !audience.is_empty(),
@@ -144,10 +146,7 @@ impl TryFrom<Realm> for config::Realm {
             issuer,
             tokens: tokens.try_into()?,
             sessions: sessions.try_into()?,
-            scopes: scopes
-                .into_iter()
-                .map(|(name, scope)| Ok((scope_token(name, "realm.scopes")?, scope.into())))
-                .collect::<Result<_, ResourceError>>()?,
+            scopes: Arc::new(scopes.into_iter().map(|(name, scope)| (name, scope.into())).collect()),
             audiences,
             login: login.try_into()?,
             branding: branding.try_into()?,
@@ -157,11 +156,10 @@ impl TryFrom<Realm> for config::Realm {
     }
 }
 
-/// A scope name (`scope-token`, RFC 6749 §3.3).
-pub(super) fn scope_token(name: String, field: &'static str) -> Result<String, ResourceError> {
+/// Whether `name` can name a scope (`scope-token`, RFC 6749 §3.3).
+pub(super) fn is_scope_token(name: &str) -> bool {
     let fits = |byte: u8| matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e);
-    check((1..=256).contains(&name.len()) && name.bytes().all(fits), field)?;
-    Ok(name)
+    (1..=256).contains(&name.len()) && name.bytes().all(fits)
 }
 
 impl TryFrom<Sessions> for config::SessionRules {
@@ -265,7 +263,7 @@ impl From<&config::Branding> for Branding {
         } = branding;
         Self {
             display_name: display_name.clone(),
-            logo: logo.as_ref().map(Into::into),
+            logo: logo.as_deref().map(Into::into),
             primary: *primary,
             privacy_uri: privacy_uri.clone(),
             terms_uri: terms_uri.clone(),
@@ -293,7 +291,7 @@ impl TryFrom<Branding> for config::Branding {
         check(support_uri.as_deref().is_none_or(is_support), "branding.supportUri")?;
         Ok(Self {
             display_name,
-            logo: logo.map(TryInto::try_into).transpose()?,
+            logo: logo.map(config::Logo::try_from).transpose()?.map(Box::new),
             primary,
             privacy_uri,
             terms_uri,

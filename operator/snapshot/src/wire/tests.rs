@@ -20,7 +20,7 @@ fn every_kind_round_trips() {
         ClientAuthentication::SecretBasic(Vec::new()),
         ClientAuthentication::SecretPost(vec![SecretHash([1; 32]), SecretHash([2; 32])]),
         ClientAuthentication::PrivateKeyJwt {
-            jwks: ClientKeys::new(r#"{"keys":[{"kty":"EC"}]}"#),
+            jwks: ClientKeys::new(r#"{"keys":[{"kty":"EC"}]}"#).into(),
         },
     ] {
         let mut client = client("shop", "Shop");
@@ -45,9 +45,9 @@ fn what_a_compiler_would_not_have_written_is_refused() {
         ("realm.id", |realm| {
             realm.id = RealmId::of_issuer("https://other.example.com");
         }),
-        ("realm.locales", |realm| realm.locales.clear()),
+        ("realm.locales", |realm| realm.locales = Arc::default()),
         ("realm.scopes", |realm| {
-            realm.scopes.remove("openid");
+            Arc::make_mut(&mut realm.scopes).remove("openid");
         }),
         ("realm.name", |realm| realm.name = "a\nb".to_owned()),
         ("login.identifiers", |realm| realm.login.identifiers.clear()),
@@ -73,9 +73,9 @@ fn what_a_compiler_would_not_have_written_is_refused() {
         }
     }
     let mut fragment = client("shop", "Shop");
-    fragment.redirect_uris = vec!["https://shop.example.com/#x".to_owned()];
+    fragment.redirect_uris = ["https://shop.example.com/#x".to_owned()].into();
     let mut scope = client("shop", "Shop");
-    scope.default_scopes = vec!["email".to_owned()];
+    scope.default_scopes = ["email".to_owned()].into();
     for wrong in [fragment, scope] {
         let resource = Resource::Client(wrong);
         let refused = decode(&ResourceId::of(&resource), &encode(&resource));
@@ -129,7 +129,7 @@ proptest! {
         pkce_required in any::<bool>(),
     ) {
         let mut client = client(&client_id, &display_name);
-        client.redirect_uris = uris;
+        client.redirect_uris = uris.into();
         client.authentication = ClientAuthentication::SecretPost(secrets.into_iter().map(SecretHash).collect());
         client.tokens.lifetimes.access = Duration::from_millis(access_millis);
         client.pkce_required = pkce_required;

@@ -125,7 +125,7 @@ async fn every_fault_of_a_proven_client_goes_back_to_it() {
 #[tokio::test]
 async fn a_scope_that_the_client_may_not_have_is_an_error_and_an_unknown_one_is_ignored() {
     let world = World::new([Client {
-        scopes: vec!["openid".into(), "email".into()],
+        scopes: ["openid".into(), "email".into()].into(),
         ..testing::client("web")
     }]);
     let asking = |scope: &str| query("&prompt=none").replace("openid+email", scope);
