@@ -2,7 +2,7 @@
 
 mod keys;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::{Arc, LazyLock};
@@ -116,7 +116,7 @@ fn commit(previous: Option<&Artefact>, desired: Vec<Resource>) -> Artefact {
         fleet: "login/main".parse().unwrap(),
         minimum_server: ServerVersion(0, 1, 0),
         desired,
-        erase: BTreeSet::new(),
+        standing: BTreeMap::new(),
         acknowledgements: Acknowledgements::default(),
         shrink: None,
         recent: None,

@@ -1,6 +1,6 @@
 //! A fleet for one test: its own database, its configuration as files in a folder, and servers on ports of their own.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -58,7 +58,7 @@ impl TestFleet {
             fleet: fleet(),
             minimum_server: ServerVersion::current(),
             desired: resources,
-            erase: BTreeSet::new(),
+            standing: BTreeMap::new(),
             acknowledgements: Acknowledgements::default(),
             shrink: None,
             recent: None,
