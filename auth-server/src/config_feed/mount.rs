@@ -32,6 +32,12 @@ pub(super) enum MountError {
     Unusable(#[from] ArtefactError),
 }
 
+/// The manifest in `folder`.
+pub(super) fn read_manifest(folder: &Path) -> Result<Manifest, MountError> {
+    let bytes = read_file(folder, MANIFEST_FILE, MANIFEST_BYTES)?;
+    Ok(Manifest::decode(&bytes).map_err(ArtefactError::from)?)
+}
+
 /// The configuration in `folder`, unless it is not newer than `held`.
 pub(super) fn read(folder: &Path, held: Option<Head>) -> Result<Option<Artefact>, MountError> {
     let manifest_bytes = read_file(folder, MANIFEST_FILE, MANIFEST_BYTES)?;
