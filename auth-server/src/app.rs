@@ -13,6 +13,7 @@ use actix_web::{App as WebApp, HttpServer, web};
 use oidc::revocation::Revocations;
 
 use crate::config_feed::{self, ConfigFeed, Source};
+use crate::erasure::{Eraser, Erasure};
 use crate::health::{Readiness, Report, ServedConfiguration};
 use crate::http::{self, Shell, probe::Vitals};
 use crate::metrics::Metrics;
@@ -42,7 +43,8 @@ pub struct Running {
     health: ServerHandle,
     _feed: Feed,
     _housekeeping: Housekeeping,
-    config_feed: config_feed::Handle,
+    _erasure: Erasure,
+    config_feed: Arc<config_feed::Handle>,
     drain_timeout: Duration,
 }
 
@@ -80,7 +82,7 @@ impl App {
             pool_size: settings.database_pool,
         })?;
         let revocations = Arc::new(Revocations::default());
-        let config_feed = ConfigFeed::start(feed_settings(&settings)).await;
+        let config_feed = Arc::new(ConfigFeed::start(feed_settings(&settings)).await);
         let metrics = Metrics::new();
         let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let hasher = Hasher::start(workers, workers * HASH_QUEUE_PER_WORKER).map_err(StartError::Threads)?;
@@ -103,6 +105,12 @@ impl App {
         }
         schema_fits.store(true, Ordering::Release);
         let housekeeping = Housekeeping::start(Arc::clone(&database));
+        let eraser = Eraser {
+            config: Arc::clone(&config_feed),
+            database: Arc::clone(&database),
+            readiness: readiness.clone(),
+            erasures: metrics.erasures().clone(),
+        };
         let shell = Shell::new(config_feed.served(), database, revocations, hasher, metrics, &settings);
 
         let addresses = local_addresses(&listeners);
@@ -116,6 +124,7 @@ impl App {
             health,
             _feed: feed,
             _housekeeping: housekeeping,
+            _erasure: eraser.start(),
             config_feed,
             drain_timeout: settings.drain_timeout,
         })

@@ -5,6 +5,7 @@
 //! good configuration keeps being served. What realms mean is not known here, only whether they may be served.
 
 mod dial;
+mod gone;
 mod held;
 mod mount;
 mod proof;
@@ -24,6 +25,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub use gone::Gone;
 use held::{Applied, Held, UpdateError};
 use proof::{Proof, Trial};
 use update::Update;
@@ -97,6 +99,8 @@ pub struct Status {
     pub rejected: usize,
     /// How many operators are connected.
     pub connected: usize,
+    /// How many of them have said, since they are connected, that what is served is the newest.
+    pub agreeing: usize,
     /// Whether an operator confirmed the configuration, nobody can be dialled, or the wait is over.
     pub settled: bool,
     /// Why the last update or the files were refused, until something is applied again.
@@ -121,34 +125,31 @@ impl Status {
 /// A running feed. Dropping it stops the feed; what is served stays.
 #[derive(Debug)]
 pub struct Handle {
-    served: Arc<ArcSwap<Served>>,
-    status: watch::Receiver<Status>,
-    stop: CancellationToken,
-    tasks: TaskTracker,
+    feed: Arc<ConfigFeed>,
 }
 
 impl Handle {
     /// The configuration of the moment: load it once for each request. Empty while [`Status::head`] is `None`.
     pub fn served(&self) -> Arc<ArcSwap<Served>> {
-        Arc::clone(&self.served)
+        Arc::clone(&self.feed.served)
     }
 
     /// How the feed is doing, now and whenever it changes.
     pub fn status(&self) -> watch::Receiver<Status> {
-        self.status.clone()
+        self.feed.status.subscribe()
     }
 
     /// Closes all streams.
     pub async fn stop(&self) {
-        self.stop.cancel();
-        self.tasks.close();
-        self.tasks.wait().await;
+        self.feed.stop.cancel();
+        self.feed.tasks.close();
+        self.feed.tasks.wait().await;
     }
 }
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        self.stop.cancel();
+        self.feed.stop.cancel();
     }
 }
 
@@ -182,18 +183,12 @@ impl ConfigFeed {
         feed.try_unproven_keys();
         feed.spawn(mount::follow(Arc::clone(&feed)));
         dial::dial_all(&feed);
-        let handle = Handle {
-            served: Arc::clone(&feed.served),
-            status: feed.status.subscribe(),
-            stop: feed.stop.clone(),
-            tasks: feed.tasks.clone(),
-        };
         let waiting = Arc::clone(&feed);
         feed.spawn(async move {
             tokio::time::sleep(PATIENCE).await;
             waiting.settle();
         });
-        handle
+        Handle { feed }
     }
 
     /// Runs `task` until the feed is stopped.

@@ -6,6 +6,7 @@
 pub mod app;
 pub mod command;
 pub mod config_feed;
+mod erasure;
 mod health;
 mod http;
 pub mod log;

@@ -66,7 +66,15 @@ pub(crate) struct Metrics {
     /// By [`Endpoint::index`]; the last one is of requests that belong to no endpoint.
     series: Arc<[Series; Endpoint::COUNT + 1]>,
     logins: Family<LoginLabel, Counter>,
+    erasures: Erasures,
     gauges: Gauges,
+}
+
+/// What was erased of realms that are gone.
+#[derive(Clone, Default)]
+pub(crate) struct Erasures {
+    pub(crate) realms: Counter,
+    pub(crate) rows: Counter,
 }
 
 /// Values copied from their owners when somebody scrapes.
@@ -105,6 +113,17 @@ impl Metrics {
         );
         let logins = Family::<LoginLabel, Counter>::default();
         registry.register("logins", "Login attempts by method and result", logins.clone());
+        let erasures = Erasures::default();
+        registry.register(
+            "erased_realms",
+            "Realms that are gone and of which this server erased the last row",
+            erasures.realms.clone(),
+        );
+        registry.register(
+            "erased_rows",
+            "Rows of realms that are gone that this server erased",
+            erasures.rows.clone(),
+        );
         let gauges = Gauges::default();
         registry.register(
             "config_generation",
@@ -156,6 +175,7 @@ impl Metrics {
             seconds,
             series: Arc::default(),
             logins,
+            erasures,
             gauges,
         }
     }
@@ -182,6 +202,10 @@ impl Metrics {
         self.logins.get_or_create(&LoginLabel { method, result }).inc();
     }
 
+    pub(crate) fn erasures(&self) -> &Erasures {
+        &self.erasures
+    }
+
     pub(crate) fn gauges(&self) -> &Gauges {
         &self.gauges
     }
@@ -192,5 +216,21 @@ impl Metrics {
         // Writing to a String does not fail.
         let _ = encode(&mut text, &self.registry);
         text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn operations_lists_every_metric() {
+        let page = include_str!("../../docs/operations.md");
+        let text = Metrics::new().render();
+        let names = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("# HELP ")?.split(' ').next());
+        let missing: Vec<&str> = names.filter(|name| !page.contains(&format!("`{name}"))).collect();
+        assert!(missing.is_empty(), "docs/operations.md lacks {missing:?}");
     }
 }

@@ -16,6 +16,7 @@ mod scoped;
 mod sql;
 mod sqlite;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -147,6 +148,30 @@ pub trait Database: Store {
     /// Deletes at most `at_most` rows of each table that expired before `now`; returns how many. Does nothing while
     /// another replica does it.
     async fn delete_expired(&self, now: Timestamp, at_most: u32) -> Result<u64, StoreError>;
+
+    /// Whether somebody has signed in to the realm, or a refresh token of it was used, after `since`.
+    async fn is_used_since(&self, realm: RealmId, since: Timestamp) -> Result<bool, StoreError>;
+
+    /// Deletes at most `at_most` rows of the realm: people after everything of theirs, revocations last. Does nothing
+    /// while another replica deletes.
+    async fn erase(&self, realm: RealmId, at_most: u32) -> Result<Erased, StoreError>;
+}
+
+/// What was deleted of a realm.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Erased {
+    /// How many rows went, by table. Tables without any are not listed.
+    pub rows: BTreeMap<&'static str, u64>,
+    /// Whether nothing is left.
+    pub is_complete: bool,
+}
+
+impl Erased {
+    fn add(&mut self, table: &'static str, rows: u64) {
+        if rows > 0 {
+            *self.rows.entry(table).or_default() += rows;
+        }
+    }
 }
 
 /// How much the feed reads.

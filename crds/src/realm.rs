@@ -114,8 +114,9 @@ pub struct RealmSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_before: Option<Time>,
 
-    /// What happens to people, grants and keys when the Realm is deleted: Retain (they are found
-    /// again when a Realm of the same namespace, name and issuer is created) or Delete.
+    /// What happens to people and grants when the Realm is deleted: Retain (they are found again
+    /// when a Realm of the same namespace, name and issuer is created) or Delete (the same for 24
+    /// hours, then they are erased). Keys stay in either case.
     #[serde(default)]
     pub deletion_policy: DeletionPolicy,
 }
@@ -449,13 +450,13 @@ pub struct Links {
     pub support: Option<WebUrl>,
 }
 
-/// What happens to the data of a deleted realm.
+/// What happens to the people and grants of a deleted realm.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum DeletionPolicy {
-    /// It stays.
+    /// They stay.
     #[default]
     Retain,
-    /// It is deleted.
+    /// They are erased a day later.
     Delete,
 }
 

@@ -19,6 +19,7 @@ mod rotation;
 mod scopes;
 mod secrets;
 mod shrink;
+mod unserved;
 mod verdict;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,12 +27,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use crds::client::EffectiveClient;
 use crds::conditions::{ConditionType, Reason};
 use crds::manifests::Kind;
-use crds::realm::DeletionPolicy;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use oidc::Timestamp;
 use oidc::config::{Issuer, Resource};
 use oidc::id::RealmId;
-use snapshot::{Acknowledgements, Artefact, Fleet, ResourceId, ServerVersion, Step};
+use snapshot::{Acknowledgements, Artefact, Fleet, ResourceId, ServerVersion, Standing, Step};
 
 pub use keys::MissingKey;
 pub use problem::Problem;
@@ -330,16 +330,15 @@ fn compile_client(inputs: &Inputs<'_>, key: &ObjectKey, client: &crds::Client, r
 /// The next configuration of each fleet.
 fn steps(inputs: &Inputs<'_>, realms: &Realms, clients: &Clients) -> BTreeMap<ObjectKey, Step> {
     let mut desired: BTreeMap<&ObjectKey, Vec<Resource>> = BTreeMap::new();
-    let mut erase: BTreeMap<&ObjectKey, BTreeSet<RealmId>> = BTreeMap::new();
+    let mut standing: BTreeMap<&ObjectKey, BTreeMap<RealmId, Standing>> = BTreeMap::new();
     let mut complete: BTreeSet<(&ObjectKey, RealmId)> = BTreeSet::new();
     for (key, outcome) in realms {
         let (Some(fleet), Some(realm), Some(keys)) = (&outcome.fleet, &outcome.served, &outcome.more) else {
             continue;
         };
-        let delete = |realm: &crds::Realm| realm.spec.deletion_policy == DeletionPolicy::Delete;
-        if inputs.world.realms.get(key).is_some_and(|realm| delete(realm)) {
-            erase.entry(fleet).or_default().insert(realm.id);
-        }
+        let found = inputs.world.realms.get(key);
+        let said = found.map(|found| (realm.id, unserved::said(found)));
+        standing.entry(fleet).or_default().extend(said);
         complete.insert((fleet, realm.id));
         desired
             .entry(fleet)
@@ -360,7 +359,8 @@ fn steps(inputs: &Inputs<'_>, realms: &Realms, clients: &Clients) -> BTreeMap<Ob
             continue;
         };
         let mut desired = desired.remove(key).unwrap_or_default();
-        let guarded = inputs.previous.get(key).map(|previous| {
+        let previous = inputs.previous.get(key);
+        let guarded = previous.map(|previous| {
             let guard = shrink::Guard {
                 world: inputs.world,
                 fleet: key,
@@ -370,19 +370,28 @@ fn steps(inputs: &Inputs<'_>, realms: &Realms, clients: &Clients) -> BTreeMap<Ob
             };
             guard.judge()
         });
-        let shrink::Guarded { held, shrink, recent } = guarded.unwrap_or_default();
+        let shrink::Guarded {
+            held,
+            lost,
+            shrink,
+            recent,
+        } = guarded.unwrap_or_default();
         desired.extend(held);
+        let mut standing = standing.remove(key).unwrap_or_default();
+        if let Some(previous) = previous {
+            standing.extend(unserved::standing(inputs.world, previous, &desired, &lost));
+        }
         let next = snapshot::Inputs {
             fleet,
             minimum_server: ServerVersion::current(),
             desired,
-            erase: erase.remove(key).unwrap_or_default(),
+            standing,
             acknowledgements: inputs.acknowledgements.get(key).cloned().unwrap_or_default(),
             shrink,
             recent,
             now: inputs.now,
         };
-        steps.insert(key.clone(), Artefact::next(inputs.previous.get(key), next));
+        steps.insert(key.clone(), Artefact::next(previous, next));
     }
     steps
 }

@@ -85,6 +85,11 @@ impl Served {
         self.realms.get(&id)
     }
 
+    /// Whether anything of that realm is here, although it may not be possible to serve it.
+    pub fn knows(&self, id: RealmId) -> bool {
+        self.realms.contains_key(&id) || self.waiting.contains_key(&id)
+    }
+
     /// All realms, in no order.
     pub fn realms(&self) -> impl Iterator<Item = &Arc<ServedRealm>> {
         self.realms.values()
@@ -299,6 +304,7 @@ mod tests {
         assert_eq!(found(&without, "a.example", "/auth/x"), Some((issuers[0], "/auth/x")));
         let without = without.with(vec![Change::RemoveKeys(RealmId::of_issuer(issuers[0]))]);
         assert_eq!(found(&without, "a.example", "/"), None);
+        assert!(without.knows(RealmId::of_issuer(issuers[0])), "its rules wait for keys");
         let again = without.with(put(issuers[0]).to_vec());
         assert_eq!(found(&again, "a.example", "/"), Some((issuers[0], "/")));
     }

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use snapshot::{ArtefactError, MANIFEST_BYTES, MANIFEST_FILE, Manifest, SHARD_BYTES, Shard, shard_file};
+use snapshot::{ArtefactError, Hash, MANIFEST_BYTES, MANIFEST_FILE, Manifest, SHARD_BYTES, Shard, shard_file};
 
 use super::ConfigFeed;
 use super::update::Update;
@@ -32,25 +32,36 @@ pub(super) enum MountError {
     Unusable(#[from] ArtefactError),
 }
 
+/// The manifest in `folder`.
+pub(super) fn read_manifest(folder: &Path) -> Result<Manifest, MountError> {
+    let bytes = read_file(folder, MANIFEST_FILE, MANIFEST_BYTES)?;
+    Ok(Manifest::decode(&bytes).map_err(ArtefactError::from)?)
+}
+
+/// A shard in `folder` that a manifest names.
+pub(super) fn read_shard(folder: &Path, number: u8, hash: Hash) -> Result<Shard, MountError> {
+    let file = match read_file(folder, &shard_file(number, hash), SHARD_BYTES) {
+        // Named as what it is: a shard that is missing.
+        Err(MountError::Unreadable { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+            return Err(ArtefactError::MissingShard { number }.into());
+        }
+        file => file?,
+    };
+    Ok(Shard::verify(number, hash, &file)?)
+}
+
 /// What leads from the configuration that `feed` holds to the one in the files, unless that is not newer. Shards are read
 /// one after the other, so that the files never lie in memory together.
 pub(super) fn read(feed: &ConfigFeed) -> Result<Option<Update>, MountError> {
     let folder = &feed.settings.config_dir;
-    let manifest = Manifest::decode(&read_file(folder, MANIFEST_FILE, MANIFEST_BYTES)?).map_err(ArtefactError::from)?;
+    let manifest = read_manifest(folder)?;
     if feed.held().head().is_some_and(|held| manifest.head <= held) {
         return Ok(None);
     }
     let shards = manifest.shards.clone();
     let mut update = Update::new(manifest, &feed.held());
     for (number, hash) in shards {
-        let file = match read_file(folder, &shard_file(number, hash), SHARD_BYTES) {
-            // Named as what it is: a shard that is missing.
-            Err(MountError::Unreadable { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
-                return Err(ArtefactError::MissingShard { number }.into());
-            }
-            file => file?,
-        };
-        update.add(Shard::verify(number, hash, &file)?, &mut feed.held());
+        update.add(read_shard(folder, number, hash)?, &mut feed.held());
     }
     Ok(Some(update))
 }

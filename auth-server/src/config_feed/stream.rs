@@ -18,7 +18,7 @@ use tonic::transport::Endpoint;
 use super::held::{Held, UpdateError};
 use super::tls::{PeerError, PeerFiles, bundle_hash};
 use super::update::{Piece, Update};
-use super::{ConfigFeed, Source};
+use super::{ConfigFeed, Source, Status};
 
 /// For a connection, a handshake and the operator's first words, each.
 const DIAL_PATIENCE: Duration = Duration::from_secs(5);
@@ -74,21 +74,25 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// Counts a stream while it is open.
-struct Connected<'a>(&'a ConfigFeed);
+/// Counts a stream in a number of the status.
+struct Counted<'a> {
+    feed: &'a ConfigFeed,
+    number: fn(&mut Status) -> &mut usize,
+}
 
-impl<'a> Connected<'a> {
-    fn new(feed: &'a ConfigFeed) -> Self {
-        feed.status.send_modify(|status| status.connected += 1);
-        Self(feed)
+impl<'a> Counted<'a> {
+    fn new(feed: &'a ConfigFeed, number: fn(&mut Status) -> &mut usize) -> Self {
+        feed.status.send_modify(|status| *number(status) += 1);
+        Self { feed, number }
     }
 }
 
-impl Drop for Connected<'_> {
+impl Drop for Counted<'_> {
     fn drop(&mut self) {
-        self.0
-            .status
-            .send_modify(|status| status.connected = status.connected.saturating_sub(1));
+        self.feed.status.send_modify(|status| {
+            let number = (self.number)(status);
+            *number = number.saturating_sub(1);
+        });
     }
 }
 
@@ -110,7 +114,8 @@ pub(super) async fn converse(feed: &Arc<ConfigFeed>, address: SocketAddr, settle
         Ok(_) => return End::Protocol("no welcome"),
         Err(end) => return end,
     };
-    let _connected = Connected::new(feed);
+    let _connected = Counted::new(feed, |status| &mut status.connected);
+    let mut agreeing = None;
     tracing::info!(%address, "operator connected");
     let mut silent_at = silent_after(heartbeat);
     let mut beat = tokio::time::interval(heartbeat.min(feed.settings.reread));
@@ -131,6 +136,11 @@ pub(super) async fn converse(feed: &Arc<ConfigFeed>, address: SocketAddr, settle
             Ok(from_operator::Kind::Update(update)) => collected.add(update),
             Ok(from_operator::Kind::Commit(commit)) => {
                 let (answer, outcome) = commit_update(feed, std::mem::take(&mut collected), commit).await;
+                if answer.refused.is_some() {
+                    agreeing = None;
+                } else if agreeing.is_none() {
+                    agreeing = Some(Counted::new(feed, |status| &mut status.agreeing));
+                }
                 if outgoing.send(message(from_server::Kind::Result(answer))).await.is_err() {
                     return End::Closed;
                 }

@@ -102,6 +102,20 @@ fn every_statement_is_scoped_to_a_realm() {
 }
 
 #[test]
+fn a_realm_is_erased_from_every_table_and_no_other_realm_with_it() {
+    let [(_, shared), drivers @ ..] = TEXTS;
+    for table in tables() {
+        assert!(shared.contains(&format!("$statement!(\"{table}\")")), "{table}");
+    }
+    assert_eq!(shared.matches("$statement!(").count(), tables().len());
+    for (name, text) in drivers {
+        let erase = text.split("macro_rules! erase {").nth(1).unwrap();
+        let erase = erase.split("\n}").next().unwrap();
+        assert_eq!(erase.matches("realm = $1").count(), 2, "{name}");
+    }
+}
+
+#[test]
 fn a_statement_without_its_realm_is_noticed() {
     let tables = tables();
     assert!(crosses_realms("select 1 from person p where p.id = $2", &tables));

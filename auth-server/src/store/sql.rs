@@ -77,6 +77,32 @@ pub(super) const LAST_SESSION_END: &str =
 pub(super) const END_SESSIONS: &str =
     "update session set ended_at = $3 where realm = $1 and person = $2 and ended_at is null";
 
+/// A session that began, or a refresh token that was used, after a moment.
+pub(super) const USED_SINCE: &str = "select exists (select 1 from session s where s.realm = $1 and s.created_at > $2)
+    or exists (select 1 from refresh_family f where f.realm = $1 and f.used_at > $2)";
+
+/// Every table, in the order in which the rows of a realm are deleted: what is left of a realm that comes back in between
+/// makes sense, and what was revoked stays revoked.
+macro_rules! in_every_table {
+    ($statement:ident) => {
+        [
+            $statement!("kept_request"),
+            $statement!("login_attempt"),
+            $statement!("login_step"),
+            $statement!("spent_code"),
+            $statement!("use_once"),
+            $statement!("session_client"),
+            $statement!("refresh_family"),
+            $statement!("grant_"),
+            $statement!("session"),
+            $statement!("consent"),
+            $statement!("person"),
+            $statement!("revocation"),
+        ]
+    };
+}
+pub(super) use in_every_table;
+
 /// What is erased with a person, beyond the row itself. The spent codes and revocations name nobody.
 pub(super) const FORGET_PERSON: [&str; 5] = [
     "delete from session_client where realm = $1

@@ -1,6 +1,6 @@
 //! What a client and a realm that nobody uses take: what is served of them, and what the feed keeps in its books.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use auth_server::config_feed::{ConfigFeed, Settings};
 use oidc::config::{Client, KeySet, Resource, SignatureAlgorithm};
@@ -20,7 +20,7 @@ async fn held_bytes(resources: Vec<Resource>) -> i64 {
         fleet: fleet.clone(),
         minimum_server: ServerVersion::current(),
         desired: resources,
-        erase: BTreeSet::new(),
+        standing: BTreeMap::new(),
         acknowledgements: Acknowledgements::default(),
         shrink: None,
         recent: None,

@@ -1,14 +1,16 @@
 //! The feed on real files and sockets, with a small operator whose every word the test chooses.
 
+mod gone;
 mod keys;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use auth_server::config_feed::{ConfigFeed, Handle, Settings, Source, Status};
+use auth_server::settings::OperatorLink;
 use oidc::config::{
     Branding, IdentifierKind, Issuer, KeySet, KeyStage, LoginRules, Realm, Resource, Scope, SealingKey, SessionRules,
     SignatureAlgorithm, SigningKey, TokenRules,
@@ -116,7 +118,7 @@ fn commit(previous: Option<&Artefact>, desired: Vec<Resource>) -> Artefact {
         fleet: "login/main".parse().unwrap(),
         minimum_server: ServerVersion(0, 1, 0),
         desired,
-        erase: BTreeSet::new(),
+        standing: BTreeMap::new(),
         acknowledgements: Acknowledgements::default(),
         shrink: None,
         recent: None,
@@ -125,7 +127,7 @@ fn commit(previous: Option<&Artefact>, desired: Vec<Resource>) -> Artefact {
     Artefact::next(previous, inputs).artefact
 }
 
-fn write(folder: &Path, artefact: &Artefact) {
+pub(crate) fn write(folder: &Path, artefact: &Artefact) {
     for (name, bytes) in artefact.to_files() {
         std::fs::write(folder.join(name), bytes).unwrap();
     }
@@ -152,14 +154,14 @@ fn served_name(handle: &Handle, name: &str) -> Option<String> {
 }
 
 /// An operator with its own authority. Each stream is handed to the test.
-struct Operator {
+pub(crate) struct Operator {
     /// Where it answers: two replicas.
     addresses: [String; 2],
     peer_dir: TempDir,
     streams: mpsc::UnboundedReceiver<Conversation>,
 }
 
-struct Conversation {
+pub(crate) struct Conversation {
     outgoing: mpsc::Sender<Result<FromOperator, tonic::Status>>,
     incoming: Streaming<FromServer>,
 }
@@ -184,7 +186,7 @@ impl Config for Script {
 }
 
 impl Operator {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let authority_key = KeyPair::generate().unwrap();
         let mut authority = CertificateParams::default();
         authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -254,8 +256,17 @@ impl Operator {
         settings
     }
 
+    /// How a server reaches its first replica.
+    pub(crate) fn link(&self) -> OperatorLink {
+        OperatorLink {
+            addresses: vec![self.addresses[0].clone()],
+            peer_dir: self.peer_dir.path().to_owned(),
+            token_file: self.peer_dir.path().join("token"),
+        }
+    }
+
     /// The next stream after its hello, welcomed.
-    async fn greet(&mut self) -> (Conversation, proto::Hello) {
+    pub(crate) async fn greet(&mut self) -> (Conversation, proto::Hello) {
         let opened = tokio::time::timeout(PATIENCE, self.streams.recv()).await;
         let mut stream = opened.expect("a stream in time").unwrap();
         let from_server::Kind::Hello(hello) = stream.hear().await else {
@@ -288,7 +299,7 @@ impl Conversation {
     }
 
     /// Sends `artefact`, its pieces changed by `alter`, and returns the answer.
-    async fn push(&mut self, artefact: &Artefact, alter: impl Fn(&mut proto::Piece)) -> proto::Result {
+    pub(crate) async fn push(&mut self, artefact: &Artefact, alter: impl Fn(&mut proto::Piece)) -> proto::Result {
         let pieces = artefact.entries().into_iter().map(|(id, entry)| {
             let mut piece = proto::Piece {
                 id: id.to_string(),

@@ -11,6 +11,7 @@ mod attack;
 mod browser;
 mod config_feed;
 mod database;
+mod erasure;
 mod faults;
 mod flow;
 mod input;

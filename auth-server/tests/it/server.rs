@@ -1,12 +1,13 @@
 //! A fleet for one test: its own database, its configuration as files in a folder, and servers on ports of their own.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use auth_server::app::{App, Running, StartError};
 use auth_server::password::hash_now;
-use auth_server::settings::Settings;
+use auth_server::settings::{OperatorLink, Settings};
+use auth_server::store::Database;
 use auth_server::store::people::NewPerson;
 use oidc::config::{Client, Resource};
 use oidc::id::PersonId;
@@ -28,6 +29,7 @@ pub(crate) struct TestFleet {
     artefact: Option<Artefact>,
     max_staleness: Duration,
     trusted_proxies: Vec<ipnet::IpNet>,
+    operator: Option<OperatorLink>,
 }
 
 impl TestFleet {
@@ -45,6 +47,7 @@ impl TestFleet {
             artefact: None,
             max_staleness: Duration::from_mins(1),
             trusted_proxies: Vec::new(),
+            operator: None,
         };
         fleet.configure(resources);
         fleet.add_ada().await;
@@ -58,7 +61,7 @@ impl TestFleet {
             fleet: fleet(),
             minimum_server: ServerVersion::current(),
             desired: resources,
-            erase: BTreeSet::new(),
+            standing: BTreeMap::new(),
             acknowledgements: Acknowledgements::default(),
             shrink: None,
             recent: None,
@@ -102,9 +105,19 @@ impl TestFleet {
         self.trusted_proxies.push(network.parse().unwrap());
     }
 
+    /// Lets servers follow an operator.
+    pub(crate) fn follow(&mut self, operator: OperatorLink) {
+        self.operator = Some(operator);
+    }
+
     /// Lets knowledge of revocations be only so old.
     pub(crate) fn set_max_staleness(&mut self, max_staleness: Duration) {
         self.max_staleness = max_staleness;
+    }
+
+    /// The database.
+    pub(crate) fn database(&self) -> &dyn Database {
+        &*self.database.database
     }
 
     /// The database's URL.
@@ -145,7 +158,7 @@ impl TestFleet {
             database_reread: None,
             database_pool: 10,
             config_dir: self.config_dir(),
-            operator: None,
+            operator: self.operator.clone(),
             fleet: fleet(),
             trusted_proxies: self.trusted_proxies.clone(),
             max_staleness: self.max_staleness,

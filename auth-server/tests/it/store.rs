@@ -2,6 +2,7 @@
 
 mod budget;
 mod code;
+mod erase;
 mod faults;
 mod feed;
 mod login;
@@ -87,6 +88,11 @@ on_both! {
         concurrent_uses_of_a_proof_have_one_winner
         a_kept_request_ends
         housekeeping_deletes_what_has_expired_and_nothing_else;
+    erase:
+        a_realm_is_erased_to_its_last_row_and_its_neighbour_keeps_everything
+        an_erased_realm_begins_empty
+        a_realm_is_erased_in_batches_of_which_people_are_the_last
+        use_of_a_realm_is_noticed_and_its_neighbours_is_not;
     realms:
         no_method_crosses_realms;
     people:

@@ -2,7 +2,7 @@
 //!
 //! The secrets are fixed and known: nothing here is ever reachable from outside this machine.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -160,7 +160,7 @@ pub fn write(folder: &Path, resources: Vec<Resource>) -> Result<u64> {
         fleet: Fleet::new(namespace, name)?,
         minimum_server: ServerVersion::current(),
         desired: resources,
-        erase: BTreeSet::new(),
+        standing: BTreeMap::new(),
         acknowledgements: Acknowledgements::default(),
         shrink: None,
         recent: None,

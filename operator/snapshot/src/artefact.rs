@@ -131,6 +131,23 @@ impl Artefact {
         self.shards.get(&id.shard())?.shard.refused.get(id)
     }
 
+    /// The realms of which rules are served.
+    pub fn realms(&self) -> impl Iterator<Item = RealmId> {
+        let ids = self.shards.values().flat_map(|stored| stored.shard.entries.keys());
+        ids.filter_map(|id| match id {
+            ResourceId::Realm(realm) => Some(*realm),
+            ResourceId::Keys(_) | ResourceId::Client(..) => None,
+        })
+    }
+
+    /// Whether the rows of a realm shall be deleted: once it is gone, or because it is.
+    pub fn erases(&self, realm: RealmId) -> bool {
+        let stored = self.shards.get(&ResourceId::Realm(realm).shard());
+        stored.map(|stored| &stored.shard).is_some_and(|shard| {
+            shard.erase.contains(&realm) || shard.tombstones.get(&realm).is_some_and(|tombstone| tombstone.erase)
+        })
+    }
+
     /// Realms that are gone.
     pub fn tombstones(&self) -> impl Iterator<Item = (RealmId, &Tombstone)> {
         let all = self.shards.values().flat_map(|stored| &stored.shard.tombstones);

@@ -128,7 +128,7 @@ pub(crate) fn inputs(desired: Vec<Resource>) -> Inputs {
         fleet: "login/main".parse().unwrap(),
         minimum_server: ServerVersion(0, 1, 0),
         desired,
-        erase: std::collections::BTreeSet::new(),
+        standing: BTreeMap::new(),
         acknowledgements: Acknowledgements::default(),
         shrink: None,
         recent: None,

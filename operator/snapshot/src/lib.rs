@@ -24,6 +24,6 @@ pub use id::{ResourceId, ResourceIdError};
 pub use manifest::{
     Counts, Head, MANIFEST_BYTES, Manifest, ManifestError, RecentLoss, SCHEMA, ServerVersion, ShrinkGuard, Trust,
 };
-pub use next::{Acknowledgement, Acknowledgements, Exclusion, Inputs, Step};
+pub use next::{Acknowledgement, Acknowledgements, Exclusion, Inputs, Standing, Step};
 pub use shard::{Entry, Refusal, SHARD_BYTES, SHARD_COUNT, Shard, ShardError, Tombstone, shard_file};
 pub use wire::{Payload, RESOURCE_BYTES, ResourceError, decode, encode};

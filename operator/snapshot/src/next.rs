@@ -1,9 +1,10 @@
 //! The step from one committed configuration to the next: a pure function of what was, what is wanted, what servers
 //! answered, and the time.
 
+mod tombstones;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 use oidc::config::Resource;
 use oidc::id::RealmId;
@@ -14,11 +15,10 @@ use crate::fleet::Fleet;
 use crate::hash::Hash;
 use crate::id::ResourceId;
 use crate::manifest::{Counts, Head, Manifest, RecentLoss, SCHEMA, ServerVersion, ShrinkGuard};
-use crate::shard::{Entry, Refusal, SHARD_COUNT, Shard, Tombstone};
+use crate::shard::{Entry, Refusal, SHARD_COUNT, Shard};
 use crate::wire::{self, Payload, RESOURCE_BYTES, ResourceError};
 
-/// How long a realm that is gone is remembered.
-const TOMBSTONE_LIFETIME: Duration = Duration::from_hours(30 * 24);
+pub use tombstones::Standing;
 
 /// What the next configuration follows from, beside the previous one.
 #[derive(Clone, Debug)]
@@ -29,8 +29,8 @@ pub struct Inputs {
     pub minimum_server: ServerVersion,
     /// Everything that shall be served. The order does not matter.
     pub desired: Vec<Resource>,
-    /// Realms whose rows shall be deleted once the realm is gone.
-    pub erase: BTreeSet<RealmId>,
+    /// What is known of realms, desired or not.
+    pub standing: BTreeMap<RealmId, Standing>,
     /// What servers answered.
     pub acknowledgements: Acknowledgements,
     /// A mass deletion that is being held back. What is held back belongs into `desired`.
@@ -156,6 +156,11 @@ impl Artefact {
         let (reopened, following) = following(previous.map(Self::head), highest, inputs.now);
         let mut excluded = BTreeMap::new();
         let mut wanted = by_shard(inputs.desired, &mut excluded);
+        let mut standing: BTreeMap<u8, BTreeMap<RealmId, Standing>> = BTreeMap::new();
+        for (realm, known) in inputs.standing {
+            let shard = standing.entry(ResourceId::Realm(realm).shard()).or_default();
+            shard.insert(realm, known);
+        }
         let mut shards = BTreeMap::new();
         for number in 0..SHARD_COUNT {
             let plan = Plan {
@@ -165,7 +170,7 @@ impl Artefact {
                 generation: following.generation,
                 wanted: wanted.remove(&number).unwrap_or_default(),
                 acknowledgements: &inputs.acknowledgements,
-                erase: &inputs.erase,
+                standing: standing.remove(&number).unwrap_or_default(),
                 now: inputs.now,
             };
             if let Some(stored) = plan.shard(&mut excluded) {
@@ -248,7 +253,7 @@ struct Plan<'a> {
     generation: u64,
     wanted: Wanted,
     acknowledgements: &'a Acknowledgements,
-    erase: &'a BTreeSet<RealmId>,
+    standing: BTreeMap<RealmId, Standing>,
     now: Timestamp,
 }
 
@@ -256,16 +261,12 @@ impl Plan<'_> {
     fn shard(mut self, excluded: &mut BTreeMap<ResourceId, Exclusion>) -> Option<Arc<Stored>> {
         let empty = Shard::default();
         let before = self.previous.map_or(&empty, |stored| &stored.shard);
+        let tombstones = self.tombstones(before);
         let mut shard = Shard {
             entries: BTreeMap::new(),
             refused: BTreeMap::new(),
-            erase: self
-                .wanted
-                .keys()
-                .filter_map(realm_of)
-                .filter(|realm| self.erase.contains(realm))
-                .collect(),
-            tombstones: self.tombstones(before),
+            erase: self.erase(before, &tombstones),
+            tombstones,
         };
         let mut changes = BTreeMap::new();
         for (id, payload) in std::mem::take(&mut self.wanted) {
@@ -342,26 +343,6 @@ impl Plan<'_> {
         }
     }
 
-    fn tombstones(&self, before: &Shard) -> BTreeMap<RealmId, Tombstone> {
-        let mut tombstones = before.tombstones.clone();
-        tombstones.retain(|_, tombstone| self.now.since(tombstone.since) < TOMBSTONE_LIFETIME);
-        for (id, entry) in &before.entries {
-            if let Ok(Resource::Realm(realm)) = wire::decode(id, &entry.current)
-                && !self.wanted.contains_key(id)
-            {
-                let tombstone = Tombstone {
-                    issuer: realm.issuer.as_str().to_owned(),
-                    name: realm.name,
-                    since: self.now,
-                    erase: before.erase.contains(&realm.id),
-                };
-                tombstones.insert(realm.id, tombstone);
-            }
-        }
-        tombstones.retain(|realm, _| !self.wanted.contains_key(&ResourceId::Realm(*realm)));
-        tombstones
-    }
-
     /// Takes changes back, the largest first, until the shard fits. What is served already stays.
     fn fit(
         &self,
@@ -401,13 +382,6 @@ impl Plan<'_> {
                 shard.erase.clear();
             }
         }
-    }
-}
-
-fn realm_of(id: &ResourceId) -> Option<RealmId> {
-    match id {
-        ResourceId::Realm(realm) => Some(*realm),
-        ResourceId::Keys(_) | ResourceId::Client(..) => None,
     }
 }
 

@@ -111,8 +111,6 @@ pub(super) fn resource_bytes(messages: &[from_operator::Kind]) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use oidc::config::{Client, Resource};
     use oidc::testing;
     use prost::Message as _;
@@ -135,7 +133,7 @@ mod tests {
             fleet: "demo/main".parse().unwrap(),
             minimum_server: ServerVersion(0, 1, 0),
             desired,
-            erase: BTreeSet::new(),
+            standing: BTreeMap::new(),
             acknowledgements: Acknowledgements::default(),
             shrink: None,
             recent: None,

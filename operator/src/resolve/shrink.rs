@@ -29,6 +29,8 @@ const FEW: usize = 10;
 pub(super) struct Guarded {
     /// Resources that stay served although nobody wants them any more.
     pub(super) held: Vec<Resource>,
+    /// Realms that are held no longer although nobody said why they went.
+    pub(super) lost: BTreeSet<RealmId>,
     /// The mass loss that is being held.
     pub(super) shrink: Option<ShrinkGuard>,
     /// What went lately.
@@ -58,6 +60,16 @@ enum Word {
 struct Loss {
     resource: Resource,
     cause: Cause,
+}
+
+impl Loss {
+    /// The realm that it is, unless it is a client.
+    fn realm(&self) -> Option<RealmId> {
+        match &self.resource {
+            Resource::Realm(realm) => Some(realm.id),
+            Resource::Keys(_) | Resource::Client(_) => None,
+        }
+    }
 }
 
 /// Why the custom resource of a loss is not served any more.
@@ -118,13 +130,16 @@ impl Guard<'_> {
                 ..Guarded::default()
             };
         }
-        let is_held = |loss: &Loss| is_most || matches!(loss.cause, Cause::Unseen | Cause::Swept);
-        let (held, _) = split(losses, is_held);
-        self.hold(held, recent)
+        let just_went = |loss: &Loss| matches!(loss.cause, Cause::Unseen | Cause::Swept);
+        let realms = losses.iter().filter(|loss| just_went(loss)).filter_map(Loss::realm);
+        let realms = realms.collect();
+        let (held, _) = split(losses, |loss| is_most || just_went(loss));
+        self.hold(held, realms, recent)
     }
 
-    /// Holds what is lost until somebody or time decides. Afterwards losses are counted anew.
-    fn hold(&self, held: Vec<Resource>, recent: RecentLoss) -> Guarded {
+    /// Holds what is lost until somebody or time decides. Afterwards losses are counted anew. What time alone decides
+    /// takes nobody's rows: nobody said why the realms of `lost` went.
+    fn hold(&self, held: Vec<Resource>, lost: BTreeSet<RealmId>, recent: RecentLoss) -> Guarded {
         let word = self.word();
         let before = self.previous.manifest().shrink;
         // A confirmation that was there before speaks of another loss.
@@ -133,13 +148,15 @@ impl Guard<'_> {
             Some(before) => before.spent_confirmation && word == Some(Word::Confirm),
         };
         let since = before.map_or(self.now, |before| before.since);
-        let is_over = match word {
-            Some(Word::Veto) => false,
-            Some(Word::Confirm) if !spent => true,
-            Some(Word::Confirm) | None => self.now.since(since) >= HELD,
-        };
-        if is_over {
-            return Guarded::default();
+        match word {
+            Some(Word::Confirm) if !spent => return Guarded::default(),
+            Some(Word::Confirm) | None if self.now.since(since) >= HELD => {
+                return Guarded {
+                    lost,
+                    ..Guarded::default()
+                };
+            }
+            Some(Word::Confirm | Word::Veto) | None => {}
         }
         let count = |is: fn(&Resource) -> bool| {
             let number = held.iter().filter(|resource| is(resource)).count();
@@ -153,6 +170,7 @@ impl Guard<'_> {
         };
         Guarded {
             held: self.with_keys(held),
+            lost: BTreeSet::new(),
             shrink: Some(shrink),
             recent: Some(recent).filter(|recent| recent.lost > 0),
         }
@@ -234,10 +252,7 @@ fn split(losses: Vec<Loss>, wanted: impl Fn(&Loss) -> bool) -> (Vec<Resource>, V
     let realms: BTreeSet<RealmId> = losses
         .iter()
         .filter(|loss| wanted(loss))
-        .filter_map(|loss| match &loss.resource {
-            Resource::Realm(realm) => Some(realm.id),
-            Resource::Keys(_) | Resource::Client(_) => None,
-        })
+        .filter_map(Loss::realm)
         .collect();
     let lacks = |loss: &Loss| match &loss.resource {
         Resource::Client(client) => loss.cause == Cause::Excluded && realms.contains(&client.realm),

@@ -14,6 +14,7 @@ use super::*;
 use crate::build::placeholder;
 use crate::world::folder::Folder;
 
+mod gone;
 mod order;
 mod paused;
 mod rotation;

@@ -86,7 +86,7 @@ pub(crate) fn answered(
         fleet: fleet.clone(),
         minimum_server: ServerVersion(0, 1, 0),
         desired,
-        erase: BTreeSet::new(),
+        standing: BTreeMap::new(),
         acknowledgements,
         shrink: None,
         recent: None,

@@ -22,7 +22,7 @@ use crate::store::people::{NewPerson, PersonChange, PersonError};
 use crate::store::rows::{LONGEST_ACCESS_MILLIS, millis, name_key, phone_key, revocation, state_column, to_json};
 use crate::store::schema::{self, Migrated, SchemaError, SchemaLevel};
 use crate::store::sql as shared;
-use crate::store::{Database, Extent, Recorded, Watch};
+use crate::store::{Database, Erased, Extent, Recorded, Watch};
 
 /// Revocations that expired so recently are still read: the clock of a server may be behind.
 const EXPIRED_MARGIN_MILLIS: i64 = 60_000;
@@ -235,6 +235,31 @@ impl Database for Postgres {
             deleted += u64::try_from(count).unwrap_or(0);
         }
         Ok(deleted)
+    }
+
+    async fn is_used_since(&self, realm: RealmId, since: Timestamp) -> Result<bool, StoreError> {
+        let row = self
+            .first(Repeat::Harmless, shared::USED_SINCE, &[&realm.0, &since.unix_millis()])
+            .await?;
+        row.map_or(Ok(false), |row| row.try_get(0).map_err(failed))
+    }
+
+    async fn erase(&self, realm: RealmId, at_most: u32) -> Result<Erased, StoreError> {
+        let (mut erased, mut left) = (Erased::default(), i64::from(at_most));
+        for (table, statement) in sql::ERASE {
+            let row = self.first(Repeat::Harmless, statement, &[&realm.0, &left]).await?;
+            let Some(row) = row.filter(|row| row.try_get("is_ours").unwrap_or(false)) else {
+                return Ok(erased);
+            };
+            let count: i64 = column(&row, "deleted")?;
+            erased.add(table, u64::try_from(count).unwrap_or(0));
+            left -= count;
+            if left <= 0 {
+                return Ok(erased);
+            }
+        }
+        erased.is_complete = true;
+        Ok(erased)
     }
 }
 

@@ -3,7 +3,7 @@
 //! In a statement with data-modifying CTEs all parts see the same snapshot, so a part never reads what another one
 //! wrote; what must be decided on the newest row is decided inside the one `INSERT … ON CONFLICT` or `UPDATE` that locks it.
 
-use crate::store::sql::person_columns;
+use crate::store::sql::{in_every_table, person_columns};
 
 /// The database's clock in milliseconds, at this point of the statement (not at its transaction's begin).
 macro_rules! clock {
@@ -241,6 +241,27 @@ pub(super) const DELETE_EXPIRED: [&str; 9] = [
 
 /// All realms: revocations go last, and later, because other replicas read them.
 pub(super) const DELETE_REVOCATIONS: &str = delete_expired!("revocation");
+
+/// A table, and its statement: only the replica that holds the lock deletes, and says so.
+macro_rules! erase {
+    ($table:literal) => {
+        (
+            $table,
+            concat!(
+                "with turn as materialized (select pg_try_advisory_xact_lock(7310027104) as is_ours),
+                gone as (delete from ",
+                $table,
+                " where realm = $1 and ctid = any (array(select t.ctid from ",
+                $table,
+                " t where (select is_ours from turn) and t.realm = $1 limit $2)) returning 1)
+                select (select is_ours from turn) as is_ours, (select count(*) from gone) as deleted"
+            ),
+        )
+    };
+}
+
+/// Realm, most rows.
+pub(super) const ERASE: [(&str, &str); 12] = in_every_table!(erase);
 
 /// What each connection is set to. The feed's overlap relies on the time limit, the rotation on the isolation level.
 pub(super) const SETTINGS: &str = "set statement_timeout = '10s'; set idle_in_transaction_session_timeout = '10s';

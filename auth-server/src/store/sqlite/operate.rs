@@ -18,7 +18,7 @@ use crate::store::people::{NewPerson, PersonChange, PersonError};
 use crate::store::rows::{LONGEST_ACCESS_MILLIS, millis, name_key, phone_key, revocation, state_column, to_json};
 use crate::store::schema::{self, Migrated, SchemaError, SchemaLevel};
 use crate::store::sql as shared;
-use crate::store::{Database, Extent, Recorded, Watch};
+use crate::store::{Database, Erased, Extent, Recorded, Watch};
 
 /// How often the watcher looks for commits of other connections.
 const WATCH_EVERY: Duration = Duration::from_millis(200);
@@ -219,6 +219,40 @@ impl Database for Sqlite {
             deleted += u64::try_from(count).unwrap_or(0);
         }
         Ok(deleted)
+    }
+
+    async fn is_used_since(&self, realm: RealmId, since: Timestamp) -> Result<bool, StoreError> {
+        let since = since.unix_millis();
+        self.lanes
+            .read(move |connection| {
+                let used = first(connection, shared::USED_SINCE, &[&Id(realm.0), &since], |row| {
+                    row.get(0)
+                })?;
+                Ok(used.unwrap_or(false))
+            })
+            .await
+    }
+
+    async fn erase(&self, realm: RealmId, at_most: u32) -> Result<Erased, StoreError> {
+        let (mut erased, mut left) = (Erased::default(), u64::from(at_most));
+        for (table, statement) in sql::ERASE {
+            // A transaction each, so that no request waits for all of them.
+            let count = self
+                .lanes
+                .write(move |transaction| {
+                    let most = i64::try_from(left).unwrap_or(i64::MAX);
+                    Ok(execute(transaction, statement, &[&Id(realm.0), &most])?)
+                })
+                .await?;
+            let count = u64::try_from(count).unwrap_or(0);
+            erased.add(table, count);
+            left = left.saturating_sub(count);
+            if left == 0 {
+                return Ok(erased);
+            }
+        }
+        erased.is_complete = true;
+        Ok(erased)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Statements in SQLite's dialect. A promise of the port is a short transaction of these, because SQLite knows no
 //! data-modifying CTE; it holds the write lock from its beginning, so nothing changes between two of them.
 
-use crate::store::sql::person_columns;
+use crate::store::sql::{in_every_table, person_columns};
 
 /// The clock in milliseconds.
 macro_rules! clock {
@@ -183,3 +183,22 @@ pub(super) const DELETE_EXPIRED: [&str; 9] = [
 
 /// All realms: revocations go last, and later, because other processes read them.
 pub(super) const DELETE_REVOCATIONS: &str = delete_expired!("revocation");
+
+/// A table, and its statement.
+macro_rules! erase {
+    ($table:literal) => {
+        (
+            $table,
+            concat!(
+                "delete from ",
+                $table,
+                " where realm = $1 and rowid in (select t.rowid from ",
+                $table,
+                " t where t.realm = $1 limit $2)"
+            ),
+        )
+    };
+}
+
+/// Realm, most rows.
+pub(super) const ERASE: [(&str, &str); 12] = in_every_table!(erase);

@@ -69,6 +69,8 @@ pub(super) async fn no_method_crosses_realms(home: World<'_>) {
         away.attempt("ada").await;
     }
 
+    away.database.erase(away.realm, 100).await.unwrap();
+
     // Nothing of it was felt at home.
     assert_eq!(home.rotate(home.rotation_of(family, 0)).await, Rotated::To(1));
     let code = home.redeem(home.code_of(who)).await;

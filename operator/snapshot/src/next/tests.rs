@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use oidc::config::Client;
 
 use super::*;
@@ -252,7 +254,7 @@ fn a_resource_that_servers_would_refuse_at_sight_is_excluded() {
 fn a_realm_that_is_gone_is_remembered_with_what_is_to_become_of_its_rows_until_it_returns() {
     let realm = realm();
     let erase = Inputs {
-        erase: BTreeSet::from([realm.id]),
+        standing: BTreeMap::from([(realm.id, Standing::There { erase: true })]),
         ..inputs(vec![Resource::Realm(realm.clone())])
     };
     let first = Artefact::next(None, erase).artefact;

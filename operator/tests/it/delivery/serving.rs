@@ -265,7 +265,7 @@ async fn what_cannot_be_read_leaves_what_is_served_and_is_never_followed_by_a_lo
         fleet: fleet("a"),
         minimum_server: snapshot::ServerVersion(0, 1, 0),
         desired: vec![client("shop", "Third")],
-        erase: std::collections::BTreeSet::new(),
+        standing: BTreeMap::new(),
         acknowledgements: answers.clone(),
         shrink: None,
         recent: None,
