@@ -25,7 +25,7 @@ use crate::world::{ChildId, ObjectKey, World};
 const DEBOUNCE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
 /// Answers of servers, which come in flocks, wait until no other came for the first, at most for the second.
-const COALESCE: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(100));
+const COALESCE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(100));
 
 /// Before something that failed is tried again.
 const FAILED: Duration = Duration::from_secs(2);
@@ -330,7 +330,7 @@ mod tests {
         let mut debounce = Debounce::default();
         debounce.answered(at(0));
         debounce.answered(at(10));
-        assert_eq!(debounce.due(), Some(at(30)));
+        assert_eq!(debounce.due(), Some(at(20)));
         for millis in (20..200).step_by(10) {
             debounce.answered(at(millis));
         }
@@ -338,6 +338,6 @@ mod tests {
         assert_eq!(debounce.begin(at(100)), at(100));
         debounce.changed(at(200));
         debounce.answered(at(210));
-        assert_eq!(debounce.due(), Some(at(230)));
+        assert_eq!(debounce.due(), Some(at(220)));
     }
 }
