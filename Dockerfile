@@ -4,7 +4,7 @@
 #   make images
 FROM scratch AS operator
 COPY nauthera-operator/ /
-# Memory that a round needed goes back at once: rounds are seconds apart, and it is a third of what the operator holds.
+# Memory that a round needed goes back at once: rounds are seconds apart, and it would be a sixth of all.
 ENV PATH=/usr/bin MIMALLOC_PURGE_DELAY=0
 USER 65532:65532
 ENTRYPOINT ["/usr/bin/nauthera-operator"]
