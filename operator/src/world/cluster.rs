@@ -156,20 +156,19 @@ impl Cache {
         let Some((key, entry)) = Entry::new(watched, object, &self.admission) else {
             return;
         };
-        // What was noted ahead of the watch is what the watch still has to say, or newer: no news.
-        let present = |state: &State| {
-            state
-                .entries
-                .get(&watched)?
-                .get(&key)
-                .map(|present| present.is_as_new_as(&entry))
+        let is_news = {
+            let mut state = self.state();
+            let entries = state.entries.entry(watched).or_default();
+            // What was noted ahead of the watch is what the watch still has to say, or newer.
+            let is_news = entries.get(&key).is_none_or(|present| !present.is_as_new_as(&entry));
+            if is_news {
+                entries.insert(key, entry);
+            }
+            is_news
         };
-        if present(&self.state()).unwrap_or(false) {
-            return;
+        if is_news {
+            self.changes.send_modify(|count| *count += 1);
         }
-        self.change(|state| {
-            state.entries.entry(watched).or_default().insert(key, entry);
-        });
     }
 
     fn remove(&self, watched: Watched, key: &ObjectKey, end: End) {

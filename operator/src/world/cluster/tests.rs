@@ -1,3 +1,5 @@
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Value, json};
 
 use super::*;
@@ -84,6 +86,31 @@ fn a_status_of_another_release_says_nothing_against_an_object() {
     object.data["status"] = json!({"conditions": "none", "novelty": 1});
     cache.apply(Watched::Custom(crds::Kind::Realm), object);
     assert_eq!(cache.world().unwrap().realms.len(), 1);
+}
+
+#[test]
+fn what_was_noted_ahead_of_its_watch_is_no_news_when_the_watch_shows_it() {
+    let cache = complete(&Namespaces::All);
+    let secret = |version: &str, uid: &str| {
+        let metadata = json!({"namespace": "demo", "name": "keys", "uid": uid, "resourceVersion": version});
+        object(json!({"metadata": metadata, "data": {"version": BASE64.encode(version)}}))
+    };
+    let held = || {
+        let world = cache.world().unwrap();
+        let secret = world.secrets.values().next().unwrap();
+        String::from_utf8(secret.data["version"].expose().clone()).unwrap()
+    };
+    let mut changes = cache.changes();
+    let mut is_news = |version: &str, uid: &str| {
+        changes.mark_unchanged();
+        cache.apply(Watched::Child(ChildKind::Secret), secret(version, uid));
+        changes.has_changed().unwrap()
+    };
+    assert!(is_news("6", "a"));
+    assert!(!is_news("5", "a") && !is_news("6", "a"), "older, and the same");
+    assert_eq!(held(), "6");
+    assert!(is_news("7", "a") && is_news("2", "b"), "newer, and another object");
+    assert_eq!(held(), "2");
 }
 
 #[test]
