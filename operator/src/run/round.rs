@@ -45,44 +45,54 @@ pub(super) const AT_LEAST: Duration = Duration::from_secs(20);
 /// When the next round begins.
 #[derive(Debug, Default)]
 pub(super) struct Debounce {
+    changes: Wait,
+    answers: Wait,
+}
+
+/// A wait for quiet.
+#[derive(Debug, Default)]
+struct Wait {
     first: Option<Instant>,
-    first_answer: Option<Instant>,
-    /// When the round that waits for answers alone begins.
-    answers_due: Option<Instant>,
     due: Option<Instant>,
+}
+
+impl Wait {
+    /// One more came, and is waited with for quiet of the first duration, in all at most for the second.
+    fn more(&mut self, now: Instant, (quiet, most): (Duration, Duration)) {
+        let first = *self.first.get_or_insert(now);
+        self.due = Some((now + quiet).min(first + most));
+    }
 }
 
 impl Debounce {
     /// Something of the world changed.
     pub(super) fn changed(&mut self, now: Instant) {
-        let first = *self.first.get_or_insert(now);
-        self.due = Some((now + DEBOUNCE.0).min(first + DEBOUNCE.1));
+        self.changes.more(now, DEBOUNCE);
     }
 
     /// A server answered.
     pub(super) fn answered(&mut self, now: Instant) {
-        let first = *self.first_answer.get_or_insert(now);
-        self.answers_due = Some((now + COALESCE.0).min(first + COALESCE.1));
+        self.answers.more(now, COALESCE);
     }
 
     /// A round should begin at once.
     pub(super) fn now(&mut self, now: Instant) {
-        self.due = Some(now);
+        self.changes.due = Some(now);
     }
 
     /// Something failed and is tried again after a pause.
     pub(super) fn retry(&mut self, at: Instant) {
-        self.due = Some(self.due.map_or(at, |due| due.min(at)));
+        self.changes.due = Some(self.changes.due.map_or(at, |due| due.min(at)));
     }
 
     /// When the next round begins, if one is waited for.
     pub(super) fn due(&self) -> Option<Instant> {
-        [self.due, self.answers_due].into_iter().flatten().min()
+        [self.changes.due, self.answers.due].into_iter().flatten().min()
     }
 
     /// A round begins; since when changes have waited for it.
     pub(super) fn begin(&mut self, now: Instant) -> Instant {
-        std::mem::take(self).first.unwrap_or(now)
+        std::mem::take(self).changes.first.unwrap_or(now)
     }
 }
 
