@@ -13,6 +13,7 @@ use oidc::config::Resource;
 use oidc::id::RealmId;
 use snapshot::{Artefact, RecentLoss, ResourceId, ShrinkGuard};
 
+use super::unserved::realm_of;
 use crate::world::{Cluster, ObjectId, ObjectKey, World};
 
 /// How long mass loss is held.
@@ -60,16 +61,6 @@ enum Word {
 struct Loss {
     resource: Resource,
     cause: Cause,
-}
-
-impl Loss {
-    /// The realm that it is, unless it is a client.
-    fn realm(&self) -> Option<RealmId> {
-        match &self.resource {
-            Resource::Realm(realm) => Some(realm.id),
-            Resource::Keys(_) | Resource::Client(_) => None,
-        }
-    }
 }
 
 /// Why the custom resource of a loss is not served any more.
@@ -131,7 +122,10 @@ impl Guard<'_> {
             };
         }
         let just_went = |loss: &Loss| matches!(loss.cause, Cause::Unseen | Cause::Swept);
-        let realms = losses.iter().filter(|loss| just_went(loss)).filter_map(Loss::realm);
+        let realms = losses
+            .iter()
+            .filter(|loss| just_went(loss))
+            .filter_map(|loss| realm_of(&loss.resource));
         let realms = realms.collect();
         let (held, _) = split(losses, |loss| is_most || just_went(loss));
         self.hold(held, realms, recent)
@@ -252,7 +246,7 @@ fn split(losses: Vec<Loss>, wanted: impl Fn(&Loss) -> bool) -> (Vec<Resource>, V
     let realms: BTreeSet<RealmId> = losses
         .iter()
         .filter(|loss| wanted(loss))
-        .filter_map(Loss::realm)
+        .filter_map(|loss| realm_of(&loss.resource))
         .collect();
     let lacks = |loss: &Loss| match &loss.resource {
         Resource::Client(client) => loss.cause == Cause::Excluded && realms.contains(&client.realm),

@@ -68,7 +68,8 @@ fn there(world: &World, previous: &Artefact, realm: RealmId, name: &str) -> Opti
     })
 }
 
-fn realm_of(resource: &Resource) -> Option<RealmId> {
+/// The realm whose rules a resource is.
+pub(super) fn realm_of(resource: &Resource) -> Option<RealmId> {
     match resource {
         Resource::Realm(realm) => Some(realm.id),
         Resource::Keys(_) | Resource::Client(_) => None,
