@@ -56,7 +56,7 @@ impl Judge<'_> {
         let program = CeilingProgram::start(contest.shape, contest.static_bytes, &self.world.cpus.server, self.world)?;
         let mut theirs = (contest.ceiling)(program.address)?;
         let mut ours = contest.ours;
-        let (mut rounds, mut fastest) = (Rounds::default(), Fastest::default());
+        let (mut rounds, mut by_clock) = (Rounds::default(), Rounds::default());
         let statements = self.world.server.statements()?;
         let mut units = 0;
         for round in 1..=self.settings.rounds {
@@ -64,17 +64,16 @@ impl Judge<'_> {
             let mine = self.press(Pace::Closed, &mut ours)?;
             let other = self.press_ceiling(&program, Pace::Closed, &mut theirs)?;
             units += mine.total;
-            fastest.ours.push(mine.per_second());
-            fastest.ceiling.push(other.per_second());
+            by_clock.add(mine.per_second(), other.per_second());
             rounds.add(mine.per_cpu_second(), other.per_cpu_second());
         }
         let statements = per_unit(self.world.server.statements()? - statements, units);
-        let rate = SHARE * median(&fastest.ours);
+        let rate = SHARE * median(&by_clock.ours);
         progress.step(&format!("{name}, latency"), self.settings.round() * 6);
         let (mut mine, mut other) = (Latencies::default(), Latencies::default());
         for _ in 0..OPEN_RUNS {
             mine.add(&self.press(Pace::Open { rate }, &mut ours)?);
-            let rate = SHARE * median(&fastest.ceiling);
+            let rate = SHARE * median(&by_clock.ceiling);
             other.add(&self.press_ceiling(&program, Pace::Open { rate }, &mut theirs)?);
         }
         Ok(Flow {
@@ -121,13 +120,6 @@ impl Latencies {
         self.half.push(outcome.quantile_ms(0.5));
         self.most.push(outcome.quantile_ms(0.99));
     }
-}
-
-/// Units a second of the clock in each closed-loop round.
-#[derive(Debug, Default)]
-struct Fastest {
-    ours: Vec<f64>,
-    ceiling: Vec<f64>,
 }
 
 impl Rounds {
