@@ -94,7 +94,10 @@ async fn a_rotated_password_is_followed_without_a_restart() {
     };
     let person = world.person("ada").await;
     let asked = async || world.database.person(world.realm, person).await;
-    let answered = async || assert!(matches!(asked().await, Ok(Some(_))), "{:?}", asked().await);
+    let answered = async || {
+        let answer = asked().await;
+        assert!(matches!(answer, Ok(Some(_))), "{answer:?}");
+    };
     answered().await;
 
     // What is open goes on; what is opened anew is not let in until the file says the password.
