@@ -29,28 +29,31 @@ const STACK: &str = "dwarf,16384";
 /// Reading the samples of one flow.
 const READING: Duration = Duration::from_secs(20);
 
+/// Prepares who presses a flow.
+type Prepare = Box<dyn Fn(&World) -> Result<Sources>>;
+
 /// Samples every flow that is asked for. Graphs go to the folder `flames` of the report, shares into the report.
 pub fn run(settings: &Settings) -> Result<()> {
     let mut report = Report::load(&settings.out)?;
     let folder = settings.out.join("flames");
     std::fs::create_dir_all(&folder)?;
     let each = settings.round() * 2 + READING;
-    let wanted: Vec<_> = FLOWS.iter().filter(|(name, _)| settings.wants(name)).collect();
-    let with_refresh = settings.wants(refresh::NAME);
-    let count = wanted.len() + usize::from(with_refresh);
-    let mut progress = Progress::new(each * u32::try_from(count)?);
+    let contests = FLOWS.iter().map(|(name, make)| {
+        let sources: Prepare = Box::new(|world| Ok(make(world)?.ours));
+        (*name, sources)
+    });
+    let refresh: Prepare = Box::new(refresh::sources);
+    let flows: Vec<_> = contests
+        .chain([(refresh::NAME, refresh)])
+        .filter(|(name, _)| settings.wants(name))
+        .collect();
+    let mut progress = Progress::new(each * u32::try_from(flows.len())?);
     let world = World::start()?;
-    for (name, make) in wanted {
-        let mut sources = make(&world)?.ours;
+    for (name, prepare) in flows {
+        let mut sources = prepare(&world)?;
         progress.step(name, each);
-        let shares = profile(settings, &world, &mut sources, &folder.join(name)).context(*name)?;
-        report.profile.insert((*name).to_owned(), shares);
-    }
-    if with_refresh {
-        let mut sources = refresh::sources(&world)?;
-        progress.step(refresh::NAME, each);
-        let shares = profile(settings, &world, &mut sources, &folder.join(refresh::NAME))?;
-        report.profile.insert(refresh::NAME.to_owned(), shares);
+        let shares = profile(settings, &world, &mut sources, &folder.join(name)).context(name)?;
+        report.profile.insert(name.to_owned(), shares);
     }
     report.save(&settings.out)
 }
