@@ -1,12 +1,10 @@
 //! What a client and a realm that nobody uses take: what is served of them, and what the feed keeps in its books.
 
-use std::collections::BTreeMap;
-
 use auth_server::config_feed::{ConfigFeed, Settings};
 use oidc::config::{Client, KeySet, Resource, SignatureAlgorithm};
 use oidc::id::RealmId;
 use oidc::testing;
-use snapshot::{Acknowledgements, Artefact, Fleet, Inputs, ServerVersion};
+use snapshot::{Artefact, Fleet, Inputs};
 
 use crate::{alone, heap_bytes};
 
@@ -16,16 +14,7 @@ const MORE: usize = 1_000;
 /// Heap bytes of `resources` in a server that has read them from files.
 async fn held_bytes(resources: Vec<Resource>) -> i64 {
     let fleet: Fleet = "demo/main".parse().unwrap();
-    let inputs = Inputs {
-        fleet: fleet.clone(),
-        minimum_server: ServerVersion::current(),
-        desired: resources,
-        standing: BTreeMap::new(),
-        acknowledgements: Acknowledgements::default(),
-        shrink: None,
-        recent: None,
-        now: testing::NOW,
-    };
+    let inputs = Inputs::new(fleet.clone(), resources, testing::NOW);
     let folder = tempfile::tempdir().unwrap();
     for (name, bytes) in Artefact::next(None, inputs).artefact.to_files() {
         std::fs::write(folder.path().join(name), bytes).unwrap();

@@ -24,7 +24,7 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 use snapshot::proto::config_server::{Config, ConfigServer};
 use snapshot::proto::{self, FromOperator, FromServer, from_operator, from_server};
-use snapshot::{Acknowledgements, Artefact, Hash, Head, Inputs, MANIFEST_FILE, Manifest, OPERATOR_NAME, ServerVersion};
+use snapshot::{Artefact, Hash, Head, Inputs, MANIFEST_FILE, Manifest, OPERATOR_NAME, ServerVersion};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -115,14 +115,12 @@ fn both(display_name: &str) -> Vec<Resource> {
 
 fn commit(previous: Option<&Artefact>, desired: Vec<Resource>) -> Artefact {
     let inputs = Inputs {
-        fleet: "login/main".parse().unwrap(),
         minimum_server: ServerVersion(0, 1, 0),
-        desired,
-        standing: BTreeMap::new(),
-        acknowledgements: Acknowledgements::default(),
-        shrink: None,
-        recent: None,
-        now: Timestamp::from_unix_seconds(1_800_000_000),
+        ..Inputs::new(
+            "login/main".parse().unwrap(),
+            desired,
+            Timestamp::from_unix_seconds(1_800_000_000),
+        )
     };
     Artefact::next(previous, inputs).artefact
 }

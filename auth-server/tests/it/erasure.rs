@@ -9,7 +9,7 @@ use oidc::id::{FlowId, PersonId, RealmId, SessionId};
 use oidc::person::Profile;
 use oidc::store::{CompletedLogin, LoginOutcome};
 use oidc::{Timestamp, testing};
-use snapshot::{Acknowledgements, Artefact, Inputs, ServerVersion, Standing};
+use snapshot::{Artefact, Inputs, Standing};
 use uuid::Uuid;
 
 use crate::config_feed::{Operator, write};
@@ -37,14 +37,12 @@ fn commit(previous: Option<&Artefact>, hours: u64, realms: &[&str]) -> Artefact 
         ]
     };
     let inputs = Inputs {
-        fleet: "demo/main".parse().unwrap(),
-        minimum_server: ServerVersion::current(),
-        desired: realms.iter().flat_map(resources).collect(),
         standing: realms.iter().map(erased).collect::<BTreeMap<_, _>>(),
-        acknowledgements: Acknowledgements::default(),
-        shrink: None,
-        recent: None,
-        now: hours_ago(hours),
+        ..Inputs::new(
+            "demo/main".parse().unwrap(),
+            realms.iter().flat_map(resources).collect(),
+            hours_ago(hours),
+        )
     };
     let step = Artefact::next(previous, inputs);
     assert!(step.excluded.is_empty(), "{:?}", step.excluded);

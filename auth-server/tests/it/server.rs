@@ -1,6 +1,5 @@
 //! A fleet for one test: its own database, its configuration as files in a folder, and servers on ports of their own.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -13,7 +12,7 @@ use oidc::config::{Client, Resource};
 use oidc::id::PersonId;
 use oidc::person::{Address, Profile};
 use oidc::{Secret, Timestamp, testing};
-use snapshot::{Acknowledgements, Artefact, Fleet, Inputs, ServerVersion};
+use snapshot::{Artefact, Fleet, Inputs};
 
 use crate::browser::Browser;
 use crate::database::TestDatabase;
@@ -57,16 +56,7 @@ impl TestFleet {
     /// Replaces the configuration that the next server starts with.
     pub(crate) fn configure(&mut self, resources: Vec<Resource>) {
         self.resources.clone_from(&resources);
-        let inputs = Inputs {
-            fleet: fleet(),
-            minimum_server: ServerVersion::current(),
-            desired: resources,
-            standing: BTreeMap::new(),
-            acknowledgements: Acknowledgements::default(),
-            shrink: None,
-            recent: None,
-            now: now(),
-        };
+        let inputs = Inputs::new(fleet(), resources, now());
         let step = Artefact::next(self.artefact.as_ref(), inputs);
         assert!(step.excluded.is_empty(), "{:?}", step.excluded);
         let folder = self.config_dir();

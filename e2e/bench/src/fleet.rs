@@ -16,7 +16,7 @@ use oidc::config::{
 };
 use oidc::id::RealmId;
 use oidc::key_generation::{generate_sealing_key, generate_signing_key};
-use snapshot::{Acknowledgements, Artefact, Fleet, Inputs, ServerVersion};
+use snapshot::{Artefact, Fleet, Inputs};
 
 /// The fleet of all measurements, as `--fleet` takes it.
 pub const FLEET: &str = "bench/main";
@@ -156,16 +156,7 @@ pub fn client(issuer: &str, client_id: &str) -> Result<Client> {
 /// Returns the bytes of all files.
 pub fn write(folder: &Path, resources: Vec<Resource>) -> Result<u64> {
     let (namespace, name) = FLEET.split_once('/').context("a fleet has a namespace")?;
-    let inputs = Inputs {
-        fleet: Fleet::new(namespace, name)?,
-        minimum_server: ServerVersion::current(),
-        desired: resources,
-        standing: BTreeMap::new(),
-        acknowledgements: Acknowledgements::default(),
-        shrink: None,
-        recent: None,
-        now: now()?,
-    };
+    let inputs = Inputs::new(Fleet::new(namespace, name)?, resources, now()?);
     let step = Artefact::next(None, inputs);
     ensure!(step.excluded.is_empty(), "not encoded: {:?}", step.excluded);
     std::fs::create_dir_all(folder)?;

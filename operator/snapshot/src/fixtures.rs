@@ -13,7 +13,7 @@ use oidc::config::{
 };
 use oidc::id::RealmId;
 
-use crate::next::{Acknowledgements, Inputs, Step};
+use crate::next::{Inputs, Step};
 use crate::{Artefact, ServerVersion};
 
 pub(crate) const NOW: Timestamp = Timestamp::from_unix_seconds(1_800_000_000);
@@ -125,14 +125,8 @@ pub(crate) fn client(client_id: &str, display_name: &str) -> Client {
 
 pub(crate) fn inputs(desired: Vec<Resource>) -> Inputs {
     Inputs {
-        fleet: "login/main".parse().unwrap(),
         minimum_server: ServerVersion(0, 1, 0),
-        desired,
-        standing: BTreeMap::new(),
-        acknowledgements: Acknowledgements::default(),
-        shrink: None,
-        recent: None,
-        now: NOW,
+        ..Inputs::new("login/main".parse().unwrap(), desired, NOW)
     }
 }
 

@@ -41,6 +41,22 @@ pub struct Inputs {
     pub now: Timestamp,
 }
 
+impl Inputs {
+    /// What shall be served, by servers of this release, while nothing else is known: what a fleet begins with.
+    pub fn new(fleet: Fleet, desired: Vec<Resource>, now: Timestamp) -> Self {
+        Self {
+            fleet,
+            minimum_server: ServerVersion::current(),
+            desired,
+            standing: BTreeMap::new(),
+            acknowledgements: Acknowledgements::default(),
+            shrink: None,
+            recent: None,
+            now,
+        }
+    }
+}
+
 /// What the servers of a fleet answered.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Acknowledgements {

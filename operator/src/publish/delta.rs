@@ -114,7 +114,7 @@ mod tests {
     use oidc::config::{Client, Resource};
     use oidc::testing;
     use prost::Message as _;
-    use snapshot::{Acknowledgements, Inputs, ServerVersion};
+    use snapshot::{Inputs, ServerVersion};
 
     use super::*;
 
@@ -130,14 +130,8 @@ mod tests {
             })
         }));
         let inputs = Inputs {
-            fleet: "demo/main".parse().unwrap(),
             minimum_server: ServerVersion(0, 1, 0),
-            desired,
-            standing: BTreeMap::new(),
-            acknowledgements: Acknowledgements::default(),
-            shrink: None,
-            recent: None,
-            now: testing::NOW,
+            ..Inputs::new("demo/main".parse().unwrap(), desired, testing::NOW)
         };
         Artefact::next(previous, inputs).artefact
     }

@@ -83,14 +83,9 @@ pub(crate) fn answered(
     acknowledgements: Acknowledgements,
 ) -> Arc<Artefact> {
     let inputs = Inputs {
-        fleet: fleet.clone(),
         minimum_server: ServerVersion(0, 1, 0),
-        desired,
-        standing: BTreeMap::new(),
         acknowledgements,
-        shrink: None,
-        recent: None,
-        now: now(),
+        ..Inputs::new(fleet.clone(), desired, now())
     };
     Arc::new(Artefact::next(previous, inputs).artefact)
 }

@@ -262,14 +262,9 @@ async fn what_cannot_be_read_leaves_what_is_served_and_is_never_followed_by_a_lo
     let answers = &replica.delivery.acknowledgements(&damaged)[&owner("a").key];
     assert_eq!(answers.highest, Some(second.head()));
     let inputs = snapshot::Inputs {
-        fleet: fleet("a"),
         minimum_server: snapshot::ServerVersion(0, 1, 0),
-        desired: vec![client("shop", "Third")],
-        standing: BTreeMap::new(),
         acknowledgements: answers.clone(),
-        shrink: None,
-        recent: None,
-        now: now(),
+        ..snapshot::Inputs::new(fleet("a"), vec![client("shop", "Third")], now())
     };
     let third = Artefact::next(Some(&first), inputs).artefact;
     assert!(third.head().epoch > second.head().epoch);
