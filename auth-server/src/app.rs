@@ -12,6 +12,7 @@ use actix_web::dev::ServerHandle;
 use actix_web::{App as WebApp, HttpServer, web};
 use oidc::revocation::Revocations;
 
+use crate::clock;
 use crate::config_feed::{self, ConfigFeed, Source};
 use crate::erasure::{Eraser, Erasure};
 use crate::health::{Readiness, Report, ServedConfiguration};
@@ -250,7 +251,7 @@ fn refresher(
         gauges.config_rejected.set(clamp(status.rejected));
         gauges.realms.set(clamp(served.load().realms().count()));
         gauges.revocations.set(clamp(feed.entries()));
-        let age = revocations.staleness(http::now()).unwrap_or_default();
+        let age = revocations.staleness(clock::now()).unwrap_or_default();
         gauges.revocation_age.set(age.as_secs_f64());
         gauges.hash_queue.set(clamp(hasher.depth()));
         gauges.database_statements.set(clamp(database.statements()));

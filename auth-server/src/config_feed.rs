@@ -30,6 +30,8 @@ use held::{Applied, Held, UpdateError};
 use proof::{Proof, Trial};
 use update::Update;
 
+use crate::clock;
+
 /// How long a server with a configuration waits for a first word from an operator before it counts as ready.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -264,7 +266,7 @@ impl ConfigFeed {
                     }
                     status.head = Some(known);
                     status.known = status.known.max(Some(known));
-                    status.confirmed_at = Some(now());
+                    status.confirmed_at = Some(clock::now());
                     status.rejected = rejected;
                     status.problem = None;
                 });
@@ -284,7 +286,7 @@ impl ConfigFeed {
     fn confirm(&self) {
         self.status.send_modify(|status| {
             status.source = Source::Stream;
-            status.confirmed_at = Some(now());
+            status.confirmed_at = Some(clock::now());
             status.problem = None;
         });
     }
@@ -314,8 +316,4 @@ impl ConfigFeed {
     fn held(&self) -> std::sync::MutexGuard<'_, Held> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn now() -> Timestamp {
-    Timestamp::from_unix_millis(jiff::Timestamp::now().as_millisecond())
 }

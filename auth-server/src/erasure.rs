@@ -11,14 +11,15 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use oidc::Timestamp;
 use oidc::id::RealmId;
 use oidc::served::Served;
 use oidc::store::StoreError;
-use tokio::task::AbortHandle;
+use tokio_util::task::AbortOnDropHandle;
 
+use crate::clock;
 use crate::config_feed::{self, Gone};
 use crate::health::Readiness;
 use crate::metrics::Erasures;
@@ -48,13 +49,7 @@ pub(crate) struct Eraser {
 /// An eraser at work; dropping it ends it.
 #[derive(Debug)]
 pub(crate) struct Erasure {
-    task: AbortHandle,
-}
-
-impl Drop for Erasure {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
+    _task: AbortOnDropHandle<()>,
 }
 
 /// How erasing one realm ended.
@@ -91,7 +86,7 @@ impl Eraser {
             }
         };
         Erasure {
-            task: runtime.spawn(run).abort_handle(),
+            _task: AbortOnDropHandle::new(runtime.spawn(run)),
         }
     }
 
@@ -103,7 +98,7 @@ impl Eraser {
         let Some(gone) = self.config.gone().await else {
             return SOON;
         };
-        let due = due(&gone, &self.config.served().load(), now());
+        let due = due(&gone, &self.config.served().load(), clock::now());
         for realm in due {
             match self.erase(realm, &gone).await {
                 Ok(End::Complete | End::Used) => tokio::time::sleep(PAUSE).await,
@@ -122,7 +117,7 @@ impl Eraser {
     }
 
     async fn erase(&self, realm: RealmId, gone: &Gone) -> Result<End, StoreError> {
-        if self.database.is_used_since(realm, now().before(GRACE)).await? {
+        if self.database.is_used_since(realm, clock::now().before(GRACE)).await? {
             tracing::warn!(%realm, "rows of a realm that is gone stay: it is in use, on another fleet of this database");
             return Ok(End::Used);
         }
@@ -144,7 +139,7 @@ impl Eraser {
         rows: &mut BTreeMap<&'static str, u64>,
     ) -> Result<End, StoreError> {
         loop {
-            let is_due = due(gone, &self.config.served().load(), now()).contains(&realm);
+            let is_due = due(gone, &self.config.served().load(), clock::now()).contains(&realm);
             if !is_due || !self.is_ready() || !self.config.is_still_gone(gone).await {
                 return Ok(End::Doubt);
             }
@@ -163,13 +158,6 @@ impl Eraser {
             tokio::time::sleep(PAUSE).await;
         }
     }
-}
-
-fn now() -> Timestamp {
-    let now = SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default();
-    Timestamp::from_unix_millis(0).after(now)
 }
 
 #[cfg(test)]

@@ -8,7 +8,6 @@ mod document;
 mod end_session;
 mod error;
 mod exchange;
-pub(crate) use exchange::now;
 mod front;
 mod headers;
 mod introspect;

@@ -27,6 +27,7 @@ use oidc::revocation::Revocation;
 use oidc::store::{Store, StoreError};
 use oidc::{Secret, Timestamp};
 use tokio::sync::Notify;
+use tokio_util::task::AbortOnDropHandle;
 
 use self::people::{NewPerson, PersonChange, PersonError};
 use self::schema::{Migrated, SchemaError, SchemaLevel};
@@ -198,15 +199,7 @@ pub struct Recorded {
 #[derive(Debug)]
 pub struct Watch {
     _alive: Arc<()>,
-    task: Option<tokio::task::AbortHandle>,
-}
-
-impl Drop for Watch {
-    fn drop(&mut self) {
-        if let Some(task) = &self.task {
-            task.abort();
-        }
-    }
+    _task: Option<AbortOnDropHandle<()>>,
 }
 
 /// Opens the database; connects lazily, so that a database that is down is found by the first use.

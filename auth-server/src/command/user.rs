@@ -4,11 +4,12 @@ use std::io::{BufRead as _, Write as _};
 
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand, ValueEnum};
+use oidc::Secret;
 use oidc::config::Issuer;
 use oidc::id::{PersonId, RealmId};
 use oidc::person::{PersonState, Profile};
-use oidc::{Secret, Timestamp};
 
+use crate::clock;
 use crate::password;
 use crate::settings::DatabaseFlags;
 use crate::store::people::{NewPerson, PersonChange};
@@ -121,7 +122,7 @@ pub async fn run(user: User) -> anyhow::Result<()> {
             let (database, realm) = open(&who.realm).await?;
             let hash = hash_of(&password)?;
             database
-                .change_person(realm, &who.username, PersonChange::Password(&hash), now())
+                .change_person(realm, &who.username, PersonChange::Password(&hash), clock::now())
                 .await?;
             say(&format!(
                 "password of {} changed; every session of {} ended",
@@ -132,7 +133,7 @@ pub async fn run(user: User) -> anyhow::Result<()> {
         User::Delete { who } => {
             let (database, realm) = open(&who.realm).await?;
             database
-                .change_person(realm, &who.username, PersonChange::Delete, now())
+                .change_person(realm, &who.username, PersonChange::Delete, clock::now())
                 .await?;
             say(&format!("{} deleted", who.username))
         }
@@ -161,7 +162,7 @@ async fn run_create(create: Create) -> anyhow::Result<()> {
     claims.given_name = given_name.or(claims.given_name);
     claims.family_name = family_name.or(claims.family_name);
     let hash = hash_of(&password)?;
-    let now = now();
+    let now = clock::now();
     let person = NewPerson {
         id: PersonId::generate(now, &mut rand::rng()),
         username: &who.username,
@@ -239,10 +240,6 @@ fn hash_of(flags: &PasswordFlags) -> anyhow::Result<Secret<String>> {
         bail!("the password has fewer than 8 characters");
     }
     password::hash_now(&password).context("the password could not be hashed")
-}
-
-fn now() -> Timestamp {
-    crate::http::now()
 }
 
 fn say(line: &str) -> anyhow::Result<()> {

@@ -18,6 +18,7 @@ use rand::rngs::StdRng;
 use super::Shell;
 use super::look::Look;
 use super::origin::{RequestOrigin, single};
+use crate::clock;
 
 /// One exchange.
 pub(crate) struct Exchange<'a> {
@@ -40,7 +41,7 @@ impl<'a> Exchange<'a> {
         origin: RequestOrigin<'a>,
         body: Bytes,
     ) -> Self {
-        let now = now();
+        let now = clock::now();
         let id = RequestId::generate(now, &mut rand::rng());
         let headers = request.headers().get_all(header::COOKIE);
         let cookies = Cookies::parse(headers.filter_map(|value| value.to_str().ok()));
@@ -114,12 +115,4 @@ pub(crate) fn nonce() -> String {
     let mut bytes = [0_u8; 16];
     rand::Rng::fill_bytes(&mut rand::rng(), &mut bytes);
     base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes)
-}
-
-/// The moment, read once per exchange at the edge.
-pub(crate) fn now() -> Timestamp {
-    let since = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .unwrap_or_default();
-    Timestamp::from_unix_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }

@@ -7,16 +7,17 @@
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use oidc::Timestamp;
 use oidc::revocation::Revocations;
 use oidc::store::StoreError;
 use tokio::sync::Notify;
-use tokio::task::AbortHandle;
 use tokio::time::Instant;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::{Database, Extent, Recorded};
+use crate::clock;
 
 /// Between two reads when nothing wakes the feed.
 const EVERY: Duration = Duration::from_secs(1);
@@ -37,13 +38,7 @@ const FORGET_EVERY: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct Feed {
     status: Arc<FeedStatus>,
-    task: AbortHandle,
-}
-
-impl Drop for Feed {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
+    _task: AbortOnDropHandle<()>,
 }
 
 impl Feed {
@@ -51,8 +46,11 @@ impl Feed {
     pub fn start(database: Arc<dyn Database>, revocations: Arc<Revocations>) -> Self {
         let status = Arc::new(FeedStatus::default());
         let runtime = database.runtime().clone();
-        let task = runtime.spawn(run(database, revocations, status.clone())).abort_handle();
-        Self { status, task }
+        let task = runtime.spawn(run(database, revocations, status.clone()));
+        Self {
+            status,
+            _task: AbortOnDropHandle::new(task),
+        }
     }
 
     /// What readiness and metrics ask.
@@ -140,9 +138,9 @@ async fn run(database: Arc<dyn Database>, revocations: Arc<Revocations>, status:
     let wake = Arc::new(Notify::new());
     let _watch = database.watch(wake.clone());
     let mut seen = None;
-    let mut forgotten_at = host_clock();
+    let mut forgotten_at = clock::now();
     loop {
-        let began = host_clock();
+        let began = clock::now();
         match read(database.as_ref(), &revocations, &status, seen).await {
             Ok(now_seen) => {
                 revocations.complete_as_of(began);
@@ -158,8 +156,8 @@ async fn run(database: Arc<dyn Database>, revocations: Arc<Revocations>, status:
                 note_failure(&status, &error);
             }
         }
-        if host_clock().since(forgotten_at) >= FORGET_EVERY || host_clock() < forgotten_at {
-            forgotten_at = host_clock();
+        if clock::now().since(forgotten_at) >= FORGET_EVERY || clock::now() < forgotten_at {
+            forgotten_at = clock::now();
             let left = revocations.forget_expired(forgotten_at.before(SKEW_LIMIT));
             status.entries.store(left as u64, Ordering::Relaxed);
         }
@@ -196,14 +194,14 @@ async fn read_extent(
     status: &FeedStatus,
     extent: Extent,
 ) -> Result<Seen, StoreError> {
-    let asked = host_clock();
+    let asked = clock::now();
     let answer = tokio::time::timeout(READ_LIMIT, database.read_revocations(extent)).await;
     let Recorded {
         revocations: recorded,
         database_clock,
         incarnation,
     } = answer.map_err(|elapsed| StoreError::Unavailable(Box::new(elapsed)))??;
-    let answered = host_clock();
+    let answered = clock::now();
     revocations.record(recorded);
     let skew = skew_millis(asked, database_clock, answered);
     status.skew_millis.store(skew, Ordering::Release);
@@ -248,14 +246,6 @@ fn forget_failure(status: &FeedStatus) -> bool {
         .unwrap_or_else(PoisonError::into_inner)
         .take()
         .is_some()
-}
-
-/// This host's clock.
-fn host_clock() -> Timestamp {
-    let since = SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default();
-    Timestamp::from_unix_millis(0).after(since)
 }
 
 #[cfg(test)]

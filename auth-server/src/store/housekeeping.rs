@@ -1,12 +1,12 @@
 //! The housekeeping: deletes what has expired, in small batches, by one replica at a time.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use oidc::Timestamp;
-use tokio::task::AbortHandle;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::Database;
+use crate::clock;
 
 /// Between two rounds when there is nothing left to do.
 const EVERY: Duration = Duration::from_mins(1);
@@ -20,13 +20,7 @@ const MARGIN: Duration = Duration::from_mins(1);
 /// A running housekeeping; dropping it ends it.
 #[derive(Debug)]
 pub struct Housekeeping {
-    task: AbortHandle,
-}
-
-impl Drop for Housekeeping {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
+    _task: AbortOnDropHandle<()>,
 }
 
 impl Housekeeping {
@@ -34,17 +28,14 @@ impl Housekeeping {
     pub fn start(database: Arc<dyn Database>) -> Self {
         let runtime = database.runtime().clone();
         Self {
-            task: runtime.spawn(run(database)).abort_handle(),
+            _task: AbortOnDropHandle::new(runtime.spawn(run(database))),
         }
     }
 }
 
 async fn run(database: Arc<dyn Database>) {
     loop {
-        let now = SystemTime::now()
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .unwrap_or_default();
-        let before = Timestamp::from_unix_millis(0).after(now).before(MARGIN);
+        let before = clock::now().before(MARGIN);
         let pause = match database.delete_expired(before, BATCH).await {
             Ok(deleted) if deleted >= u64::from(BATCH) => PAUSE,
             Ok(_) => EVERY,

@@ -11,6 +11,7 @@ use oidc::person::Person;
 use oidc::store::StoreError;
 use tokio::sync::Notify;
 use tokio_postgres::{AsyncMessage, Connection, Transaction};
+use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
 use super::destination::Destination;
@@ -215,7 +216,7 @@ impl Database for Postgres {
             .spawn(listen(Arc::clone(self.pool.destination()), wake));
         Watch {
             _alive: Arc::new(()),
-            task: Some(task.abort_handle()),
+            _task: Some(AbortOnDropHandle::new(task)),
         }
     }
 

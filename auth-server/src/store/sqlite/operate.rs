@@ -198,7 +198,7 @@ impl Database for Sqlite {
         }
         Watch {
             _alive: alive,
-            task: None,
+            _task: None,
         }
     }
 
