@@ -119,13 +119,14 @@ impl Seen {
             data,
         } = &*self.secret;
         *kind == ours.kind
-            && ours.labels.iter().all(|(name, value)| labels.get(name) == Some(value))
-            && ours
-                .annotations
-                .iter()
-                .all(|(name, value)| annotations.get(name) == Some(value))
-            && ours.data.iter().all(|(name, value)| data.get(name) == Some(value))
+            && includes(labels, &ours.labels)
+            && includes(annotations, &ours.annotations)
+            && includes(data, &ours.data)
     }
+}
+
+fn includes<V: PartialEq>(all: &BTreeMap<String, V>, some: &BTreeMap<String, V>) -> bool {
+    some.iter().all(|(name, value)| all.get(name) == Some(value))
 }
 
 fn secret_id(key: &ObjectKey) -> ChildId {
