@@ -5,13 +5,16 @@
 
 pub mod rbac;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 use serde::Deserialize;
+
+/// What the API server adds to a user whose token is bound to a pod.
+const POD: &str = "authentication.kubernetes.io/pod-name";
 
 /// The requests of a log, each once, in the order in which they were answered.
 #[derive(Debug, Default)]
@@ -24,6 +27,8 @@ pub struct Log {
 pub struct Request {
     /// Who asked: `system:serviceaccount:<namespace>:<name>` for a pod.
     pub user: String,
+    /// The pod that it asked from; empty where its token is bound to none.
+    pub pod: String,
     /// Verb as rules spell it.
     pub verb: String,
     /// Path and query.
@@ -140,6 +145,8 @@ struct Entry {
 struct User {
     #[serde(default)]
     username: String,
+    #[serde(default)]
+    extra: BTreeMap<String, Vec<String>>,
 }
 
 #[derive(Deserialize)]
@@ -182,8 +189,11 @@ struct Cause {
 impl From<Entry> for Request {
     fn from(entry: Entry) -> Self {
         let ResponseStatus { code, message, details } = entry.response_status;
+        let User { username, extra } = entry.user;
+        let pod = extra.get(POD).and_then(|names| names.first());
         Self {
-            user: entry.user.username,
+            pod: pod.cloned().unwrap_or_default(),
+            user: username,
             verb: entry.verb,
             uri: entry.request_uri,
             object: entry.object_ref.map(Object::from),
