@@ -1,19 +1,23 @@
 //! Whom to dial: every address behind the operators' name, looked up again and again, each in a task of its own.
 //!
 //! An operator that joins is found within seconds, and at once when no other is left. An address that the name has lost
-//! is given up when its stream ends.
+//! is given up some time after its stream has ended.
 
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::ConfigFeed;
 use super::stream::{End, chain, converse};
 
 /// How often names are looked up again while an operator is connected, to find others that joined.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
+
+/// How long an address is tried again and again within [`super::Settings::backoff_first`] after it was lost, whether
+/// its name has it or not: a container that is started again is back in seconds, and sooner than its name.
+const EXPECTED_BACK: Duration = Duration::from_secs(20);
 
 /// Counts the first attempts that have not ended yet.
 #[derive(Debug)]
@@ -115,11 +119,12 @@ async fn look_up(feed: Arc<ConfigFeed>, name: String, first: Arc<FirstDials>) {
     }
 }
 
-/// Dials one address until the name has lost it, or until it was unreachable for so long that it is better looked up
-/// again.
+/// Dials one address: without growing pauses as long as it is expected back, then until the name has lost it, or until
+/// it was unreachable for so long that it is better looked up again.
 async fn dial(feed: Arc<ConfigFeed>, address: SocketAddr, addresses: Arc<Addresses>, first: Arc<FirstDials>) {
     let mut pending = Some(first);
     let mut backoff = feed.settings.backoff_first;
+    let mut lost = Instant::now();
     loop {
         let mut settled = false;
         let end = converse(&feed, address, &mut settled).await;
@@ -129,8 +134,12 @@ async fn dial(feed: Arc<ConfigFeed>, address: SocketAddr, addresses: Arc<Address
         tracing::info!(%address, reason = %chain(&end), "stream from operator ended");
         if settled {
             backoff = feed.settings.backoff_first;
+            lost = Instant::now();
         }
         tokio::time::sleep(jittered(backoff)).await;
+        if lost.elapsed() < EXPECTED_BACK {
+            continue;
+        }
         let is_long = backoff >= feed.settings.backoff_longest;
         if !addresses.is_listed(address) || (is_long && matches!(end, End::Unreachable(_))) {
             addresses.give_up(address);
