@@ -10,11 +10,10 @@ pub(crate) mod public_key;
 use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use josekit::jwk::{Jwk, KeyPair};
+use josekit::jwk::Jwk;
 use josekit::jws::{ES256, EdDSA, JwsSigner, JwsVerifier, PS256, RS256};
 use serde::Deserialize;
 
-use crate::Secret;
 use crate::config::SignatureAlgorithm;
 
 /// Characters of a token that are looked at; longer ones are refused unread.
@@ -297,22 +296,6 @@ impl MacKey {
         hmac::verify(&self.key, token.signed.as_bytes(), &token.signature).map_err(|_| JwsError::BadSignature)?;
         decode(token.payload).ok_or(JwsError::Malformed)
     }
-}
-
-/// A new key pair: PKCS #8 and SubjectPublicKeyInfo, both DER. RSA keys have 2048 bits.
-pub(crate) fn generate_key_pair(algorithm: SignatureAlgorithm) -> Result<(Secret<Vec<u8>>, Vec<u8>), UnusableKey> {
-    let pair: Result<Box<dyn KeyPair>, _> = match algorithm {
-        SignatureAlgorithm::Es256 => ES256.generate_key_pair().map(|pair| Box::new(pair) as _),
-        // A plain RSA key serves PSS too, and its public half is what other libraries expect in a JWK.
-        SignatureAlgorithm::Rs256 | SignatureAlgorithm::Ps256 => {
-            RS256.generate_key_pair(2048).map(|pair| Box::new(pair) as _)
-        }
-        SignatureAlgorithm::EdDsa => EdDSA
-            .generate_key_pair(josekit::jwk::alg::ed::EdCurve::Ed25519)
-            .map(|pair| Box::new(pair) as _),
-    };
-    let pair = pair.map_err(|_| UnusableKey)?;
-    Ok((Secret::new(pair.to_der_private_key()), pair.to_der_public_key()))
 }
 
 #[cfg(test)]

@@ -23,21 +23,29 @@ pub(crate) fn jwk(key: &SigningKey) -> Result<Map<String, Value>, UnusableKey> {
 }
 
 /// The RFC 7638 thumbprint of a SubjectPublicKeyInfo, base64url.
+#[cfg(test)]
 pub(crate) fn thumbprint(spki: &[u8]) -> Result<String, UnusableKey> {
-    let json: Vec<String> = members(spki)?
+    members(spki).map(|members| thumbprint_of(&members))
+}
+
+/// The required members of a JWK in lexicographic order (RFC 7638 §3.2). No value needs JSON escaping.
+pub(crate) type Members = Vec<(&'static str, String)>;
+
+/// The RFC 7638 thumbprint of a JWK, base64url.
+pub(crate) fn thumbprint_of(members: &Members) -> String {
+    let json: Vec<String> = members
         .iter()
         .map(|(name, value)| format!("\"{name}\":\"{value}\""))
         .collect();
     let digest = digest::digest(&digest::SHA256, format!("{{{}}}", json.join(",")).as_bytes());
-    Ok(URL_SAFE_NO_PAD.encode(digest))
+    URL_SAFE_NO_PAD.encode(digest)
 }
 
-/// The required members of the JWK in lexicographic order (RFC 7638 §3.2). No value needs JSON escaping.
-fn members(spki: &[u8]) -> Result<Vec<(&'static str, String)>, UnusableKey> {
+fn members(spki: &[u8]) -> Result<Members, UnusableKey> {
     read(spki).ok().flatten().ok_or(UnusableKey)
 }
 
-fn read(spki: &[u8]) -> Result<Option<Vec<(&'static str, String)>>, openssl::error::ErrorStack> {
+fn read(spki: &[u8]) -> Result<Option<Members>, openssl::error::ErrorStack> {
     let encode = |bytes: Vec<u8>| URL_SAFE_NO_PAD.encode(bytes);
     let key = PKey::public_key_from_der(spki)?;
     Ok(match key.id() {
