@@ -18,7 +18,7 @@ use crds::manifests::Kind;
 use serde_json::{Value, json};
 use snapshot::Hash;
 
-use crate::world::{ChildId, ChildKind, ObjectKey};
+use crate::world::{ChildId, ChildKind, ObjectKey, Texts};
 
 /// Annotation with the hash of what was last applied: a field that is not wanted any more shows by it.
 pub const APPLIED_ANNOTATION: &str = "auth.nauthera.io/applied";
@@ -53,7 +53,7 @@ impl Owner {
     }
 
     /// Labels of every object of this owner.
-    pub fn labels(&self) -> BTreeMap<String, String> {
+    pub fn labels(&self) -> Texts {
         let component = match self.kind {
             Kind::AuthServer => "auth-server",
             Kind::Realm => "realm",
@@ -72,8 +72,8 @@ impl Owner {
     }
 
     /// Annotations by which an object of this owner is recognised when UIDs are lost.
-    pub fn annotations(&self) -> BTreeMap<String, String> {
-        BTreeMap::from([
+    pub fn annotations(&self) -> Texts {
+        Texts::from_iter([
             (OWNER_ANNOTATION.to_owned(), self.annotation()),
             (OWNER_UID_ANNOTATION.to_owned(), self.uid.clone()),
         ])

@@ -18,7 +18,7 @@ use oidc::Timestamp;
 use serde_json::Value;
 
 pub use document::Lines;
-pub use secret::{SecretMetadata, SecretObject};
+pub use secret::{Data, SecretMetadata, SecretObject, Texts, manifest_of};
 
 /// Namespace and name of an object.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -36,6 +36,11 @@ impl ObjectKey {
             namespace: namespace.into(),
             name: name.into(),
         }
+    }
+
+    /// Whether `text` is its `namespace/name`.
+    pub fn is(&self, text: &str) -> bool {
+        text.split_once('/') == Some((&self.namespace, &self.name))
     }
 
     /// The key that `namespace/name` spells.

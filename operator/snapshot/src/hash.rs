@@ -1,7 +1,6 @@
 //! SHA-256 as a value.
 
 use std::fmt;
-use std::fmt::Write as _;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -56,11 +55,19 @@ impl Hash {
 
 impl fmt::Display for Hash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for byte in self.0 {
-            f.write_char(char::from_digit(u32::from(byte >> 4), 16).unwrap_or('0'))?;
-            f.write_char(char::from_digit(u32::from(byte & 15), 16).unwrap_or('0'))?;
+        let mut digits = [0; 64];
+        let (pairs, _) = digits.as_chunks_mut::<2>();
+        for ([high, low], byte) in pairs.iter_mut().zip(self.0) {
+            (*high, *low) = (digit(byte >> 4), digit(byte & 15));
         }
-        Ok(())
+        f.pad(std::str::from_utf8(&digits).unwrap_or_default())
+    }
+}
+
+fn digit(nibble: u8) -> u8 {
+    match nibble {
+        0..=9 => b'0' + nibble,
+        _ => b'a' + (nibble - 10),
     }
 }
 

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use litemap::LiteMap;
 use serde_json::{Value, json};
 
 use super::{Applied, Applier, ApplyError, Fenced};
@@ -125,7 +126,7 @@ impl Seen {
     }
 }
 
-fn includes<V: PartialEq>(all: &BTreeMap<String, V>, some: &BTreeMap<String, V>) -> bool {
+fn includes<V: PartialEq>(all: &LiteMap<String, V>, some: &LiteMap<String, V>) -> bool {
     some.iter().all(|(name, value)| all.get(name) == Some(value))
 }
 

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use snapshot::{Artefact, ArtefactError, Hash, MANIFEST_FILE, Manifest, SHARD_COUNT};
 
 use super::{Owner, set};
-use crate::world::{ChildId, ChildKind, ObjectKey, SecretObject};
+use crate::world::{ChildId, ChildKind, Data, ObjectKey, SecretObject, manifest_of};
 
 /// A Secret as it was seen.
 #[derive(Clone, Debug, PartialEq)]
@@ -75,8 +75,8 @@ impl SecretWrite {
             "metadata": {
                 "namespace": key.namespace,
                 "name": key.name,
-                "labels": labels,
-                "annotations": annotations,
+                "labels": manifest_of(labels),
+                "annotations": manifest_of(annotations),
             },
             "type": kind,
             "data": data.collect::<BTreeMap<_, _>>(),
@@ -180,7 +180,7 @@ impl Commit<'_> {
             let key = shard_secret(&self.owner.key, number);
             let seen = seen(&key);
             let files = [next.get(&number), former.get(&number)].into_iter().flatten();
-            let data: BTreeMap<String, Secret<Vec<u8>>> = files
+            let data: Data = files
                 .map(|(name, file)| (name.clone(), Secret::new(file.to_vec())))
                 .collect();
             let is_right = match &seen {
@@ -203,7 +203,7 @@ impl Commit<'_> {
             let present = seen.object.data.get(MANIFEST_FILE);
             self.is_owned(seen) && seen.object.data.len() == 1 && present.is_some_and(|file| *file.expose() == document)
         });
-        let data = BTreeMap::from([(MANIFEST_FILE.to_owned(), Secret::new(document))]);
+        let data = Data::from_iter([(MANIFEST_FILE.to_owned(), Secret::new(document))]);
         (!is_right).then(|| self.write(manifest_secret(&self.owner.key), data, seen))
     }
 
@@ -211,7 +211,7 @@ impl Commit<'_> {
         seen.owner.as_deref() == Some(self.owner.uid.as_str())
     }
 
-    fn write(&self, key: ObjectKey, data: BTreeMap<String, Secret<Vec<u8>>>, seen: Option<SeenSecret>) -> SecretWrite {
+    fn write(&self, key: ObjectKey, data: Data, seen: Option<SeenSecret>) -> SecretWrite {
         SecretWrite {
             key,
             object: SecretObject {
@@ -232,7 +232,7 @@ fn files(artefact: &Artefact) -> BTreeMap<u8, (String, &[u8])> {
 }
 
 /// Whether a shard's Secret holds `wanted`, and beside it nothing but one file of another commit.
-fn holds(secret: &SecretObject, number: u8, wanted: &BTreeMap<String, Secret<Vec<u8>>>) -> bool {
+fn holds(secret: &SecretObject, number: u8, wanted: &Data) -> bool {
     let has = |(name, file): (&String, &Secret<Vec<u8>>)| {
         secret
             .data

@@ -17,7 +17,7 @@ use snapshot::Hash;
 use super::{Desired, MANAGED_BY, OWNER_ANNOTATION, Owner, label_value};
 use crate::resolve::{Ledger, MissingClientSecret};
 use crate::world::folder::secret_manifest;
-use crate::world::{ChildId, ChildKind, ObjectKey, SecretObject, World};
+use crate::world::{ChildId, ChildKind, Data, ObjectKey, SecretObject, Texts, World};
 
 /// Label of a Secret that the operator generated for a Client.
 pub const CLIENT_LABEL: &str = "auth.nauthera.io/client";
@@ -48,22 +48,21 @@ pub fn new_secret(missing: &MissingClientSecret, now: Timestamp) -> SecretObject
 pub(crate) fn ledger_key(fleet: &ObjectKey, realm: RealmId, client: &ObjectKey) -> ObjectKey {
     let realm = realm.to_string();
     let parts = [realm.as_bytes(), client.namespace.as_bytes(), client.name.as_bytes()];
-    let hash = Hash::of_parts(parts).to_string();
-    let short: String = hash.chars().take(32).collect();
-    ObjectKey::new(&fleet.namespace, format!("nauthera-client-{short}"))
+    let hash = Hash::of_parts(parts);
+    ObjectKey::new(&fleet.namespace, format!("nauthera-client-{hash:.32}"))
 }
 
 /// The Secret with the ledger of a Client of a fleet.
 pub(crate) fn ledger(fleet: &ObjectKey, client: &ObjectKey, ledger: &Ledger) -> SecretObject {
     let mut secret = SecretObject {
         kind: "Opaque".to_owned(),
-        labels: BTreeMap::from([
+        labels: Texts::from_iter([
             (LEDGER_LABEL.0.to_owned(), LEDGER_LABEL.1.to_owned()),
             (FLEET_LABEL.to_owned(), label_value(&fleet.name).to_owned()),
             (MANAGED_BY.0.to_owned(), MANAGED_BY.1.to_owned()),
         ]),
-        annotations: BTreeMap::from([(OWNER_ANNOTATION.to_owned(), format!("Client/{client}"))]),
-        data: BTreeMap::new(),
+        annotations: Texts::from_iter([(OWNER_ANNOTATION.to_owned(), format!("Client/{client}"))]),
+        data: Data::new(),
     };
     ledger.write(&mut secret);
     secret
@@ -146,7 +145,7 @@ pub(crate) fn desired(
         kind: "Opaque".to_owned(),
         labels: owned(&client.spec.secret.labels),
         annotations: owned(&client.spec.secret.annotations),
-        data: BTreeMap::new(),
+        data: Data::new(),
     };
     object
         .labels
@@ -203,7 +202,7 @@ pub fn merged(live: Option<&SecretObject>, mut ours: SecretObject) -> SecretObje
     ours
 }
 
-fn owned<T: AsRef<str>>(map: &BTreeMap<String, T>) -> BTreeMap<String, String> {
+fn owned<T: AsRef<str>>(map: &BTreeMap<String, T>) -> Texts {
     map.iter()
         .map(|(key, value)| (key.clone(), value.as_ref().to_owned()))
         .collect()

@@ -18,7 +18,7 @@ use super::{MANAGED_BY, Owner};
 use crate::pki::{
     Authority, AuthorityState, CertificateState, Due, Leaf, PkiError, Rotation, Standing, Succession, due,
 };
-use crate::world::{ObjectKey, SecretObject};
+use crate::world::{Data, ObjectKey, SecretObject, Texts};
 
 const CERTIFICATE: &str = "tls.crt";
 const KEY: &str = "tls.key";
@@ -175,7 +175,7 @@ pub fn fleet_writes(
     match fleet.peer_tls {
         PeerTls::BuiltIn(_) => built_in(operator_namespace, fleet, &bundle, seen, now),
         PeerTls::CertManager(_) => {
-            let data = BTreeMap::from([(TRUST.to_owned(), Secret::new(bundle.into_bytes()))]);
+            let data = Data::from_iter([(TRUST.to_owned(), Secret::new(bundle.into_bytes()))]);
             Ok(peer_write(fleet, data, seen(&peer_secret(&fleet.owner.key)))
                 .into_iter()
                 .collect())
@@ -265,11 +265,7 @@ fn fleet_secret(
     }
 }
 
-fn peer_write(
-    fleet: &FleetPeers<'_>,
-    data: BTreeMap<String, Secret<Vec<u8>>>,
-    seen: Option<SeenSecret>,
-) -> Option<SecretWrite> {
+fn peer_write(fleet: &FleetPeers<'_>, data: Data, seen: Option<SeenSecret>) -> Option<SecretWrite> {
     let is_right = seen
         .as_ref()
         .is_some_and(|seen| seen.owner.as_deref() == Some(&fleet.owner.uid) && seen.object.data == data);
@@ -282,20 +278,19 @@ fn peer_write(
 }
 
 /// Labels of what belongs to the operators themselves.
-fn own_labels() -> BTreeMap<String, String> {
+fn own_labels() -> Texts {
     let labels = [
         MANAGED_BY,
         ("app.kubernetes.io/name", "nauthera"),
         ("app.kubernetes.io/component", "operator"),
     ];
-    labels.map(|(name, value)| (name.to_owned(), value.to_owned())).into()
+    labels
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into_iter()
+        .collect()
 }
 
-fn object(
-    labels: BTreeMap<String, String>,
-    annotations: BTreeMap<String, String>,
-    data: BTreeMap<String, Secret<Vec<u8>>>,
-) -> SecretObject {
+fn object(labels: Texts, annotations: Texts, data: Data) -> SecretObject {
     SecretObject {
         kind: "Opaque".to_owned(),
         labels,
@@ -316,7 +311,7 @@ const fn never() -> AuthorityState {
     }
 }
 
-type Entries = (BTreeMap<String, String>, BTreeMap<String, Secret<Vec<u8>>>);
+type Entries = (Texts, Data);
 
 /// Annotations and data of an authority's Secret.
 fn entries(succession: &Succession) -> Entries {

@@ -18,7 +18,7 @@ use snapshot::{Acknowledgements, Artefact, Head, ResourceId};
 
 use super::{defaults, realm};
 use crate::build::MANAGED_BY;
-use crate::world::{ObjectKey, SecretObject};
+use crate::world::{Data, ObjectKey, SecretObject, Texts};
 
 /// Label of a Secret that holds the keys of a realm: its id.
 pub const REALM_LABEL: &str = "auth.nauthera.io/realm-id";
@@ -72,15 +72,15 @@ pub(crate) fn holder(secret: &SecretObject) -> Option<&str> {
 pub(crate) fn empty_secret(realm: &ObjectKey, issuer: &Issuer, id: RealmId) -> SecretObject {
     SecretObject {
         kind: "Opaque".to_owned(),
-        labels: BTreeMap::from([
+        labels: Texts::from_iter([
             (REALM_LABEL.to_owned(), id.to_string()),
             (MANAGED_BY.0.to_owned(), MANAGED_BY.1.to_owned()),
         ]),
-        annotations: BTreeMap::from([
+        annotations: Texts::from_iter([
             (REALM_ANNOTATION.to_owned(), realm.to_string()),
             (ISSUER_ANNOTATION.to_owned(), issuer.as_str().to_owned()),
         ]),
-        data: BTreeMap::new(),
+        data: Data::new(),
     }
 }
 

@@ -19,7 +19,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::document::{Document, NotYaml, documents};
-use super::{Lines, ObjectId, ObjectKey, SecretObject, World};
+use super::{Lines, ObjectId, ObjectKey, SecretObject, World, manifest_of};
 
 /// Files larger than this are refused: an object in Kubernetes is at most 1.5 MiB.
 const FILE_BYTES: u64 = 8 << 20;
@@ -448,8 +448,8 @@ pub(crate) fn secret_object(secret: core::Secret) -> SecretObject {
         .map(|(key, value)| (key, value.into_bytes()));
     SecretObject {
         kind: secret.type_.unwrap_or_else(|| "Opaque".to_owned()),
-        labels: secret.metadata.labels.unwrap_or_default(),
-        annotations: secret.metadata.annotations.unwrap_or_default(),
+        labels: secret.metadata.labels.unwrap_or_default().into_iter().collect(),
+        annotations: secret.metadata.annotations.unwrap_or_default().into_iter().collect(),
         data: data
             .chain(plain)
             .map(|(key, value)| (key, Secret::new(value)))
@@ -477,8 +477,8 @@ pub fn secret_manifest(key: &ObjectKey, secret: &SecretObject) -> Value {
         "metadata": {
             "name": key.name,
             "namespace": key.namespace,
-            "labels": secret.labels,
-            "annotations": secret.annotations,
+            "labels": manifest_of(&secret.labels),
+            "annotations": manifest_of(&secret.annotations),
         },
         "type": secret.kind,
         "data": data,

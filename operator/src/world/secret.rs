@@ -1,9 +1,22 @@
 //! Secrets as they are kept: there are two for each Client, so what is seldom read is kept small.
 
-use std::collections::BTreeMap;
-
+use litemap::LiteMap;
 use oidc::Secret;
 use serde_json::{Map, Value};
+
+/// Labels or annotations.
+pub type Texts = LiteMap<String, String>;
+
+/// Labels or annotations as they stand in a manifest.
+pub fn manifest_of(texts: &Texts) -> Value {
+    let fields = texts
+        .iter()
+        .map(|(name, value)| (name.clone(), Value::from(value.as_str())));
+    Value::Object(fields.collect())
+}
+
+/// The content of a Secret, by key.
+pub type Data = LiteMap<String, Secret<Vec<u8>>>;
 
 /// A Kubernetes Secret.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -11,11 +24,11 @@ pub struct SecretObject {
     /// `type`.
     pub kind: String,
     /// `metadata.labels`.
-    pub labels: BTreeMap<String, String>,
+    pub labels: Texts,
     /// `metadata.annotations`.
-    pub annotations: BTreeMap<String, String>,
+    pub annotations: Texts,
     /// `data`, decoded.
-    pub data: BTreeMap<String, Secret<Vec<u8>>>,
+    pub data: Data,
 }
 
 /// The metadata of a Secret with our label, apart from the labels and annotations that its [`SecretObject`] holds. As

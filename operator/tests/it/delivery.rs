@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use operator::build::Owner;
 use operator::build::artefact::{SecretWrite, SeenSecret};
-use operator::world::{Cluster, ObjectKey, SecretMetadata, SecretObject, World};
+use operator::world::{Cluster, Data, ObjectKey, SecretMetadata, SecretObject, World};
 use serde_json::json;
 
 /// The Secrets of a cluster.
@@ -81,7 +81,7 @@ fn a_secret_says_whose_it_is_and_what_it_replaces() {
             kind: "Opaque".to_owned(),
             labels: owner("main").labels(),
             annotations: owner("main").annotations(),
-            data: BTreeMap::from([("a".to_owned(), oidc::Secret::new(b"b".to_vec()))]),
+            data: Data::from_iter([("a".to_owned(), oidc::Secret::new(b"b".to_vec()))]),
         },
         owner: Some(owner("main")),
         replaces: Some("7".to_owned()),

@@ -99,9 +99,9 @@ fn the_first_round_generates_commits_and_leaves_files_that_a_server_boots_from()
     let artefact = mounted(&core.state().config_folder(&fleet()));
     assert_eq!(Some(&artefact), core.artefact(&fleet()));
     let secret = core.secret(&ObjectKey::new("default", "shop-oidc")).unwrap();
-    let issuer = secret.data["issuer"].expose();
+    let issuer = secret.data.get("issuer").unwrap().expose();
     assert_eq!(issuer, b"http://localhost:8080");
-    assert_eq!(secret.data["client-secret"].expose().len(), 43);
+    assert_eq!(secret.data.get("client-secret").unwrap().expose().len(), 43);
     // Nothing has happened: nothing is written.
     let changes = core.step(&BTreeMap::new(), NOW).unwrap();
     assert!(changes.committed.is_empty() && changes.verdicts.is_empty());
@@ -148,8 +148,14 @@ fn an_annotation_in_a_file_rotates_the_client_secret_once_servers_accept_the_nex
     let bench = Bench::new();
     let mut core = bench.core();
     core.step(&BTreeMap::new(), NOW).unwrap();
-    let shown =
-        |core: &Core| core.secret(&ObjectKey::new("default", "shop-oidc")).unwrap().data["client-secret"].clone();
+    let shown = |core: &Core| {
+        core.secret(&ObjectKey::new("default", "shop-oidc"))
+            .unwrap()
+            .data
+            .get("client-secret")
+            .unwrap()
+            .clone()
+    };
     let one = shown(&core);
     let annotated = "metadata: {name: shop, annotations: {auth.nauthera.io/rotate: 'now'}}";
     let text = ALL.replace("metadata: {name: shop}", annotated);
@@ -174,7 +180,14 @@ fn a_broken_edit_keeps_what_is_served_and_a_restart_finds_it_again() {
     drop(core);
     bench.write("Shop");
     let mut core = bench.core();
-    let key = |core: &Core| core.secret(&ObjectKey::new("default", "shop-oidc")).unwrap().data["client-secret"].clone();
+    let key = |core: &Core| {
+        core.secret(&ObjectKey::new("default", "shop-oidc"))
+            .unwrap()
+            .data
+            .get("client-secret")
+            .unwrap()
+            .clone()
+    };
     core.step(&BTreeMap::new(), NOW).unwrap();
     assert_eq!(
         core.artefact(&fleet()).unwrap().manifest().content,

@@ -10,7 +10,7 @@ use snapshot::Fleet;
 use super::BuildInputs;
 use crate::build::Desired;
 use crate::build::peers::{issued_peer_secret, peer_secret};
-use crate::world::ChildKind;
+use crate::world::{ChildKind, manifest_of};
 
 /// The Certificate that names this fleet. Its Secret carries our label, so that the authority in it is seen: whatever
 /// else that authority signs is believed of this fleet alone.
@@ -26,7 +26,7 @@ pub(super) fn build(inputs: &BuildInputs<'_>) -> Option<Desired> {
     let fleet = Fleet::new(&inputs.key.namespace, &inputs.key.name).ok()?;
     let body = json!({"spec": {
         "secretName": issued_peer_secret(inputs.key).name,
-        "secretTemplate": {"labels": inputs.owner().labels()},
+        "secretTemplate": {"labels": manifest_of(&inputs.owner().labels())},
         "uris": [fleet.uri()],
         "issuerRef": {"name": issuer.name.as_str(), "kind": kind, "group": issuer.group},
         "privateKey": {"algorithm": "ECDSA", "size": 256, "rotationPolicy": "Always"},

@@ -286,7 +286,10 @@ fn a_deleted_secret_comes_back_with_a_new_value_and_the_old_one_stays_valid_for_
     let two = sim.shown().unwrap();
     assert_ne!(one, two);
     assert!(sim.accepted_everywhere(&one) && sim.accepted_everywhere(&two));
-    assert_eq!(sim.world.secrets[&secret_key()].data["client-id"].expose(), b"apps.web");
+    assert_eq!(
+        sim.world.secrets[&secret_key()].data.get("client-id").unwrap().expose(),
+        b"apps.web"
+    );
     sim.pass(24 * HOUR);
     sim.settle();
     assert!(!sim.accepted_everywhere(&one) && sim.accepted_everywhere(&two));
@@ -303,7 +306,7 @@ fn an_edited_secret_is_put_back_and_what_others_added_stays() {
     sim.edit("chosen by hand, and much too short to be kept as a hash");
     sim.settle();
     assert_eq!(sim.shown(), one);
-    assert_eq!(sim.world.secrets[&secret_key()].data["extra"], theirs);
+    assert_eq!(sim.world.secrets[&secret_key()].data.get("extra").unwrap(), &theirs);
 }
 
 #[test]
@@ -334,7 +337,7 @@ fn the_secret_moves_with_its_name() {
     Arc::make_mut(client).spec.secret.name = Some("renamed".into());
     sim.settle();
     let renamed = &sim.world.secrets[&ObjectKey::new("apps", "renamed")];
-    assert_eq!(renamed.data["client-secret"].expose(), one.as_bytes());
+    assert_eq!(renamed.data.get("client-secret").unwrap().expose(), one.as_bytes());
 }
 
 #[test]
@@ -369,7 +372,7 @@ fn no_secret_is_shown_by_accident() {
         .secrets
         .iter()
         .find(|(key, _)| key.name.starts_with("nauthera-client-"));
-    let json = ledger.unwrap().1.data["ledger.json"].expose().clone();
+    let json = ledger.unwrap().1.data.get("ledger.json").unwrap().expose().clone();
     assert!(!String::from_utf8(json).unwrap().contains(&shown));
 }
 

@@ -2,7 +2,7 @@ use oidc::Secret;
 use serde_json::json;
 
 use super::*;
-use crate::world::{Cluster, SecretMetadata};
+use crate::world::{Cluster, Data, SecretMetadata};
 
 fn key() -> ObjectKey {
     ObjectKey::new("login", "main-config")
@@ -10,7 +10,7 @@ fn key() -> ObjectKey {
 
 fn object(value: &str) -> SecretObject {
     SecretObject {
-        data: BTreeMap::from([("v".to_owned(), Secret::new(value.as_bytes().to_vec()))]),
+        data: Data::from_iter([("v".to_owned(), Secret::new(value.as_bytes().to_vec()))]),
         ..SecretObject::default()
     }
 }
@@ -41,7 +41,7 @@ fn write(value: &str, replaces: Option<&str>) -> SecretWrite {
 
 fn seen(overlay: &Overlay, world: &World) -> Option<(String, String)> {
     let seen = overlay.seen(world, &key())?;
-    let value = seen.object.data["v"].expose().clone();
+    let value = seen.object.data.get("v").unwrap().expose().clone();
     Some((String::from_utf8(value).unwrap(), seen.version))
 }
 
