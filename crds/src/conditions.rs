@@ -307,6 +307,19 @@ pub fn remove(conditions: &mut Vec<Condition>, kind: ConditionType) -> bool {
     conditions.len() != before
 }
 
+/// Whether `conditions` say exactly these findings, so that [`replace`] would change nothing.
+pub fn say(conditions: &[Condition], findings: &[Finding], generation: i64) -> bool {
+    let is_said = |finding: &Finding| {
+        find(conditions, finding.kind).is_some_and(|condition| {
+            condition.status == finding.status.as_str()
+                && condition.reason == finding.reason.as_str()
+                && condition.message == finding.message
+                && condition.observed_generation == Some(generation)
+        })
+    };
+    conditions.len() == findings.len() && findings.iter().all(is_said)
+}
+
 /// Makes `conditions` say exactly these findings: what is not among them goes. Returns whether
 /// anything differs from before, thus whether the status must be written.
 pub fn replace(conditions: &mut Vec<Condition>, findings: Vec<Finding>, generation: i64, now: Timestamp) -> bool {

@@ -127,6 +127,7 @@ pub async fn run(settings: Settings) -> Result<(), RunError> {
         patience: Patience::default(),
         foreign: BTreeSet::new(),
         converging: BTreeMap::new(),
+        committed: BTreeMap::new(),
     };
     let rounds = tokio::spawn(rounds(round, leading, Arc::clone(&probes.streaming), stop.clone()));
     tracing::info!(namespaces = ?settings.namespaces, class = settings.operator_class, "started");
@@ -200,7 +201,7 @@ async fn rounds(
                 continue;
             }
             Ok(()) = acks.changed() => {
-                debounce.answered(Instant::now());
+                debounce.answered(Instant::now(), round.awaits_answers());
                 continue;
             }
             Ok(()) = leading.changed() => {

@@ -127,6 +127,17 @@ struct Changed {
     conditions: Vec<Condition>,
 }
 
+/// Whether an object surely says what the verdict says; otherwise [`report`] tells. It does of nearly every object in
+/// nearly every round.
+pub fn is_said(live: Live<'_>, verdict: &Verdict) -> bool {
+    match live {
+        Live::AuthServer(object) => object.status.as_ref().is_some_and(|status| says(status, verdict)),
+        Live::Realm(object) => object.status.as_ref().is_some_and(|status| says(status, verdict)),
+        Live::Client(object) => object.status.as_ref().is_some_and(|status| says(status, verdict)),
+        Live::Raw(_) => false,
+    }
+}
+
 fn changed<S: Shown>(live: Option<&S>, verdict: &Verdict, now: Timestamp) -> Option<Changed> {
     let now = moment(now);
     let mut before = live.cloned().unwrap_or_else(|| {
@@ -148,6 +159,12 @@ fn changed<S: Shown>(live: Option<&S>, verdict: &Verdict, now: Timestamp) -> Opt
         status: serde_json::to_value(&status).ok()?,
         conditions: std::mem::take(status.conditions()),
     })
+}
+
+fn says<S: Shown>(live: &S, verdict: &Verdict) -> bool {
+    (!is_final(verdict) || live.observed() == verdict.generation)
+        && conditions::say(live.said(), &verdict.findings, verdict.generation)
+        && live.shows(&verdict.details)
 }
 
 /// The same for an object that does not parse: what else its status shows stays.

@@ -116,9 +116,14 @@ impl Artefact {
         shards.flat_map(|stored| &stored.shard.entries).collect()
     }
 
+    /// The shard that holds what there is of a resource.
+    pub fn shard_of(&self, id: &ResourceId) -> Option<&Shard> {
+        self.shards.get(&id.shard()).map(|stored| &stored.shard)
+    }
+
     /// One resource.
     pub fn entry(&self, id: &ResourceId) -> Option<&Entry> {
-        self.shards.get(&id.shard())?.shard.entries.get(id)
+        self.shard_of(id)?.entries.get(id)
     }
 
     /// The current version of a resource as a value; `None` when there is none or when its bytes are not valid.
@@ -128,7 +133,7 @@ impl Artefact {
 
     /// What servers refused of a resource, as long as the same version is wanted.
     pub fn refusal(&self, id: &ResourceId) -> Option<&Refusal> {
-        self.shards.get(&id.shard())?.shard.refused.get(id)
+        self.shard_of(id)?.refused.get(id)
     }
 
     /// The realms of which rules are served.
@@ -142,8 +147,8 @@ impl Artefact {
 
     /// Whether the rows of a realm shall be deleted: once it is gone, or because it is.
     pub fn erases(&self, realm: RealmId) -> bool {
-        let stored = self.shards.get(&ResourceId::Realm(realm).shard());
-        stored.map(|stored| &stored.shard).is_some_and(|shard| {
+        let shard = self.shard_of(&ResourceId::Realm(realm));
+        shard.is_some_and(|shard| {
             shard.erase.contains(&realm) || shard.tombstones.get(&realm).is_some_and(|tombstone| tombstone.erase)
         })
     }

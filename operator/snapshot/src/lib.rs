@@ -26,4 +26,4 @@ pub use manifest::{
 };
 pub use next::{Acknowledgement, Acknowledgements, Exclusion, Inputs, Standing, Step};
 pub use shard::{Entry, Refusal, SHARD_BYTES, SHARD_COUNT, Shard, ShardError, Tombstone, shard_file};
-pub use wire::{Payload, RESOURCE_BYTES, ResourceError, decode, encode};
+pub use wire::{ClientSecrets, Payload, RESOURCE_BYTES, ResourceError, decode, encode};

@@ -19,6 +19,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::hash::Hash;
 use crate::id::ResourceId;
 
+pub use client::ClientSecrets;
+
 /// Largest resource, bytes of its canonical form.
 pub const RESOURCE_BYTES: usize = 256 * 1024;
 

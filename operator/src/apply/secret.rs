@@ -3,6 +3,8 @@
 //! Never by server-side apply, which would create a Secret that somebody has just deleted, or overwrite one that somebody
 //! has just written.
 
+use serde_json::Value;
+
 use crate::build::artefact::SecretWrite;
 use crate::build::{MANAGED_BY, text};
 
@@ -34,8 +36,8 @@ impl WriteError {
 }
 
 impl Applier {
-    /// Creates the Secret, or replaces the version that it was computed from. The new version.
-    pub async fn put_secret(&self, write: &SecretWrite) -> Result<String, WriteError> {
+    /// Creates the Secret, or replaces the version that it was computed from. The Secret as it is then.
+    pub async fn put_secret(&self, write: &SecretWrite) -> Result<Value, WriteError> {
         let written = match &write.replaces {
             Some(_) => self.replace(&write.id(), &write.object()).await,
             None => {
@@ -44,10 +46,7 @@ impl Applier {
             }
         };
         match written {
-            Ok(object) => {
-                let version = text(&object, &["metadata", "resourceVersion"]);
-                Ok(version.unwrap_or_default().to_owned())
-            }
+            Ok(object) => Ok(object),
             // Ours, which the watch does not show yet, or somebody else's, which it never will.
             Err(ApplyError::AlreadyExists(message)) => match self.get(&write.id()).await? {
                 Some(object) if text(&object, &["metadata", "labels", MANAGED_BY.0]) != Some(MANAGED_BY.1) => {

@@ -13,37 +13,32 @@ pub(crate) struct Claim<N> {
 
 /// Every object that has to give way, with the one that it gives way to. `held` are names that are kept whatever is
 /// claimed; `incumbent` tells who is served under a name now.
-pub(crate) fn losers<N: Ord + Clone>(
-    claims: Vec<Claim<N>>,
+pub(crate) fn losers<N: Ord>(
+    mut claims: Vec<Claim<N>>,
     held: &BTreeMap<N, ObjectKey>,
     incumbent: impl Fn(&N) -> Option<ObjectKey>,
 ) -> Vec<(ObjectKey, ObjectKey)> {
-    let mut by_name: BTreeMap<N, Vec<Claim<N>>> = BTreeMap::new();
-    for claim in claims {
-        by_name.entry(claim.name.clone()).or_default().push(claim);
-    }
+    claims.sort_by(|a, b| {
+        let age = |claim: &Claim<N>| (claim.created.is_none(), claim.created);
+        a.name
+            .cmp(&b.name)
+            .then_with(|| age(a).cmp(&age(b)))
+            .then_with(|| a.holder.cmp(&b.holder))
+    });
     let mut losers = Vec::new();
-    for (name, mut claims) in by_name {
-        let winner = match held.get(&name) {
+    for claims in claims.chunk_by(|a, b| a.name == b.name) {
+        let Some(first) = claims.first() else { continue };
+        let winner = match held.get(&first.name) {
             Some(holder) => holder.clone(),
             None if claims.len() == 1 => continue,
             None => {
-                let served = incumbent(&name).filter(|key| claims.iter().any(|claim| claim.holder == *key));
-                claims.sort_by(|a, b| {
-                    let age = |claim: &Claim<N>| (claim.created.is_none(), claim.created);
-                    age(a).cmp(&age(b)).then_with(|| a.holder.cmp(&b.holder))
-                });
-                let Some(winner) = served.or_else(|| claims.first().map(|claim| claim.holder.clone())) else {
-                    continue;
-                };
-                winner
+                let served = incumbent(&first.name);
+                let served = served.filter(|key| claims.iter().any(|claim| claim.holder == *key));
+                served.unwrap_or_else(|| first.holder.clone())
             }
         };
-        let lost = claims
-            .into_iter()
-            .map(|claim| claim.holder)
-            .filter(|holder| *holder != winner);
-        losers.extend(lost.map(|loser| (loser, winner.clone())));
+        let lost = claims.iter().filter(|claim| claim.holder != winner);
+        losers.extend(lost.map(|claim| (claim.holder.clone(), winner.clone())));
     }
     losers
 }

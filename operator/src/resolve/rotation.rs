@@ -45,6 +45,8 @@ pub(crate) struct Facts<'a> {
 pub(crate) struct Decision {
     /// The ledger as it should be. It may lack a secret that has to be generated.
     pub(crate) ledger: Ledger,
+    /// Whether it is another one than there is.
+    pub(crate) is_changed: bool,
     /// Whether a secret has to be generated into it.
     pub(crate) is_missing: bool,
     /// What the Secret beside the Client should show; `None` while nothing may be shown.
@@ -58,6 +60,7 @@ impl Facts<'_> {
     pub(crate) fn decide(self) -> Decision {
         let mut decision = Decision {
             ledger: self.ledger.clone().unwrap_or_default(),
+            is_changed: false,
             is_missing: false,
             show: None,
             next_rotation: None,
@@ -78,6 +81,7 @@ impl Facts<'_> {
             ledger.rotate = self.rotate.map(str::to_owned);
             ledger.revoke = self.revoke.map(str::to_owned);
         }
+        decision.is_changed = self.ledger.as_ref() != Some(&decision.ledger);
         decision
     }
 

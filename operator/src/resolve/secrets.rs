@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use crds::client::SecretSource;
 use crds::conditions::{ConditionType, Reason};
 use crds::manifests::Kind;
-use oidc::config::{self, ClientAuthentication, Issuer, Resource, SecretHash};
+use oidc::config::{self, ClientAuthentication, Issuer, SecretHash};
 use oidc::id::RealmId;
-use snapshot::{Acknowledgements, Head, ResourceId};
+use snapshot::{Acknowledgements, ClientSecrets, Head, ResourceId};
 
 use super::former::Former;
 use super::outcome::Origin;
@@ -103,12 +103,11 @@ fn served(inputs: &Inputs<'_>, fleet: &ObjectKey, id: &ResourceId, key: &ObjectK
     let Some(previous) = inputs.previous.get(fleet) else {
         return (Vec::new(), false);
     };
-    let (Some(Resource::Client(client)), Some(entry)) = (previous.resource(id), previous.entry(id)) else {
+    let entry = previous.entry(id);
+    let secrets = entry.and_then(|entry| Some((entry, ClientSecrets::of(&entry.current)?)));
+    let Some((entry, secrets)) = secrets.filter(|(_, secrets)| key.is(&secrets.name)) else {
         return (Vec::new(), false);
     };
-    if client.name != key.to_string() {
-        return (Vec::new(), false);
-    }
     let since = Head {
         generation: entry.since_generation,
         ..previous.head()
@@ -116,10 +115,7 @@ fn served(inputs: &Inputs<'_>, fleet: &ObjectKey, id: &ResourceId, key: &ObjectK
     let none = Acknowledgements::default();
     let acknowledgements = inputs.acknowledgements.get(fleet).unwrap_or(&none);
     let is_everywhere = acknowledgements.accepted(id, entry.current.version(), since);
-    match client.authentication {
-        ClientAuthentication::SecretBasic(hashes) | ClientAuthentication::SecretPost(hashes) => (hashes, is_everywhere),
-        ClientAuthentication::PrivateKeyJwt { .. } | ClientAuthentication::None => (Vec::new(), false),
-    }
+    (secrets.accepted, is_everywhere)
 }
 
 /// Names what has to be generated, and the Secrets as they should be.
@@ -136,7 +132,7 @@ pub(super) fn write(inputs: &Inputs<'_>, outcomes: &mut Clients, former: &Former
         }
         let decided = secrets.and_then(|secrets| Some((secrets, secrets.decision.as_ref().ok()?)));
         if let Some((secrets, decision)) = decided {
-            keep_ledger(inputs, secrets, key, decision, resolution);
+            keep_ledger(secrets, key, decision, resolution);
             // What secrets are valid is not a matter of the spec: a former version follows too.
             if let (Some(served), Origin::Former) = (&mut outcome.served, outcome.origin) {
                 replace_hashes(served, decision.accepted());
@@ -166,7 +162,6 @@ pub(super) fn write(inputs: &Inputs<'_>, outcomes: &mut Clients, former: &Former
 }
 
 fn keep_ledger(
-    inputs: &Inputs<'_>,
     Secrets { fleet, ledger, .. }: &Secrets,
     client: &ObjectKey,
     decision: &Decision,
@@ -182,8 +177,7 @@ fn keep_ledger(
         });
         return;
     }
-    let live = inputs.world.secrets.get(ledger);
-    if live.and_then(|live| Ledger::read(live)).as_ref() != Some(&decision.ledger) {
+    if decision.is_changed {
         let object = build::ledger(fleet, client, &decision.ledger);
         resolution.ledgers.insert(ledger.clone(), object);
     }

@@ -411,9 +411,10 @@ fn judge(
             "the generated Secrets are there",
         ),
     ];
-    let entry = id
-        .zip(delivery.as_ref())
-        .and_then(|(id, delivery)| delivery.step.artefact.entry(id));
+    let placed = id
+        .zip(delivery)
+        .map(|(id, delivery)| (id, delivery, delivery.step.artefact.shard_of(id)));
+    let entry = placed.and_then(|(id, _, shard)| shard?.entries.get(id));
     let config = entry.map(|entry| ServedConfiguration {
         hash: entry.current.version().to_string(),
         since_generation: i64::try_from(entry.since_generation).unwrap_or(i64::MAX),
@@ -421,8 +422,8 @@ fn judge(
     let blocking = findings
         .iter()
         .find(|finding| finding.status == conditions::ConditionStatus::False);
-    let programmed = match (id, delivery, blocking) {
-        (_, _, Some(problem)) if object.origin == Origin::Former || entry.is_none() => {
+    let programmed = match (placed, blocking) {
+        (_, Some(problem)) if object.origin == Origin::Former || entry.is_none() => {
             let text = if entry.is_some() {
                 "the former version stays live"
             } else {
@@ -442,11 +443,11 @@ fn judge(
             );
             Finding::new(ConditionType::Programmed, false, Reason::PausedByAnnotation, text)
         }
-        (Some(id), Some(delivery), _) => {
+        (Some((id, delivery, shard)), _) => {
             let was_live = config.is_some()
                 && object.config == config.as_ref()
                 && conditions::holds(object.conditions, ConditionType::Programmed);
-            programmed(id, delivery, was_live)
+            programmed(id, shard, delivery, was_live)
         }
         _ => Finding::new(ConditionType::Programmed, false, Reason::Progressing, "not served yet"),
     };
@@ -457,8 +458,10 @@ fn judge(
 
 /// What is said of an object that somebody has frozen.
 fn paused(metadata: &ObjectMeta) -> Option<Finding> {
-    let text = format!("frozen by the annotation {}", crds::PAUSED_ANNOTATION);
-    let finding = || Finding::new(ConditionType::Paused, true, Reason::PausedByAnnotation, text);
+    let finding = || {
+        let text = format!("frozen by the annotation {}", crds::PAUSED_ANNOTATION);
+        Finding::new(ConditionType::Paused, true, Reason::PausedByAnnotation, text)
+    };
     is_paused(metadata).then(finding)
 }
 

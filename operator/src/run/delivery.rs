@@ -165,6 +165,14 @@ impl Delivery {
         self.fleets.iter().map(of).collect()
     }
 
+    /// Whether the server of this pod said that it serves the configuration at `head`, or a later one.
+    pub fn serves(&self, fleet: &ObjectKey, pod: &str, head: Head) -> bool {
+        let acks = self.acks().borrow().clone();
+        let answers = self.fleets.get(fleet).and_then(|served| acks.fleets.get(&served.fleet));
+        let answer = answers.and_then(|answers| answers.pods.get(pod)?.answer.as_ref());
+        answer.is_some_and(|answer| answer.head >= head)
+    }
+
     /// Counts of each fleet.
     pub fn counts(&self) -> BTreeMap<ObjectKey, FleetCounts> {
         let acks = self.acks().borrow().clone();

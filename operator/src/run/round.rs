@@ -27,6 +27,13 @@ const DEBOUNCE: (Duration, Duration) = (Duration::from_millis(100), Duration::fr
 /// Answers of servers, which come in flocks, wait until no other came for the first, at most for the second.
 const COALESCE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(100));
 
+/// The same while a ready server has not answered to the last commit: what is said then is said again soon.
+const AWAIT: (Duration, Duration) = (Duration::from_millis(100), Duration::from_millis(500));
+
+/// After a commit, before former versions that every ready server has replaced are let go of. The next edit, where one
+/// follows, takes them along.
+const SETTLE: Duration = Duration::from_secs(3);
+
 /// Before something that failed is tried again.
 const FAILED: Duration = Duration::from_secs(2);
 
@@ -70,9 +77,10 @@ impl Debounce {
         self.changes.more(now, DEBOUNCE);
     }
 
-    /// A server answered.
-    pub(super) fn answered(&mut self, now: Instant) {
-        self.answers.more(now, COALESCE);
+    /// A server answered; whether answers of others are awaited.
+    pub(super) fn answered(&mut self, now: Instant, are_others_awaited: bool) {
+        self.answers
+            .more(now, if are_others_awaited { AWAIT } else { COALESCE });
     }
 
     /// A round should begin at once.
@@ -133,8 +141,20 @@ pub(super) struct Round {
     pub(super) patience: Patience,
     /// Names of children that others hold, as found in this round.
     pub(super) foreign: BTreeSet<ChildId>,
-    /// Commits that not every ready server has acknowledged, and when the change behind each was seen.
-    pub(super) converging: BTreeMap<ObjectKey, (Head, Instant)>,
+    /// Commits that not every ready server has acknowledged.
+    pub(super) converging: BTreeMap<ObjectKey, Converging>,
+    /// When the last commit of each fleet was written.
+    pub(super) committed: BTreeMap<ObjectKey, Instant>,
+}
+
+/// A commit that not every ready server has acknowledged.
+#[derive(Debug)]
+pub(super) struct Converging {
+    head: Head,
+    /// When the change behind it was seen.
+    changed: Instant,
+    /// The servers that were ready then, by the UID of their pods.
+    ready: BTreeSet<String>,
 }
 
 impl Round {
@@ -166,9 +186,12 @@ impl Round {
         self.delivery.observe(&world, now);
         let acknowledgements = self.delivery.acknowledgements(&world);
         let mut resolution = self.resolve(&world, &acknowledgements, now);
-        for _ in 0..GENERATIONS {
+        for generation in 1..=GENERATIONS {
             if !self.generate(&world, &resolution, now, &mut outcome).await? {
                 break;
+            }
+            if generation == GENERATIONS {
+                outcome.again(DEBOUNCE.0);
             }
             let Some(next) = self.world() else {
                 return Ok(outcome);
@@ -176,9 +199,12 @@ impl Round {
             world = next;
             resolution = self.resolve(&world, &acknowledgements, now);
         }
-        self.commit(&world, &resolution, changed, &mut outcome).await;
+        self.commit(&world, &resolution, &acknowledgements, changed, &mut outcome)
+            .await;
         self.foreign.clear();
         self.credentials(&world, &resolution, now, &mut outcome).await?;
+        // Nobody needs them any more, and what follows allocates what stays.
+        resolution.credentials.clear();
         self.children(&world, &mut resolution, now, &mut outcome).await?;
         self.cache.set_foreign(std::mem::take(&mut self.foreign));
         self.report(&world, &resolution, now, &mut outcome).await?;
@@ -200,28 +226,58 @@ impl Round {
     }
 
     /// Commits what servers shall serve from now on.
-    async fn commit(&mut self, world: &World, resolution: &Resolution, changed: Instant, outcome: &mut Outcome) {
+    async fn commit(
+        &mut self,
+        world: &World,
+        resolution: &Resolution,
+        acknowledgements: &BTreeMap<ObjectKey, Acknowledgements>,
+        changed: Instant,
+        outcome: &mut Outcome,
+    ) {
         for (fleet, target) in &resolution.artefacts {
             if self.delivery.only_settles(fleet, target) {
                 continue;
             }
             if let Some(bytes) = self.write_artefact(world, (fleet, target), outcome).await {
                 tracing::info!(%fleet, head = %target.head(), bytes, "committed");
-                self.converging.insert(fleet.clone(), (target.head(), changed));
+                let answers = acknowledgements.get(fleet);
+                let converging = Converging {
+                    head: target.head(),
+                    changed,
+                    ready: answers.map(|answers| answers.ready.clone()).unwrap_or_default(),
+                };
+                self.converging.insert(fleet.clone(), converging);
+                self.committed.insert(fleet.clone(), Instant::now());
             }
         }
     }
 
-    /// Lets go of former versions that every ready server has replaced. Last in a round: people wait for the status that
-    /// says so, and nobody for this.
+    /// Lets go of former versions that every ready server has replaced: last in a round and after a pause, for nobody
+    /// waits for it, and servers answer to it once more.
     async fn settle(&mut self, world: &World, resolution: &Resolution, outcome: &mut Outcome) {
+        self.committed
+            .retain(|fleet, _| resolution.artefacts.contains_key(fleet));
         for (fleet, target) in &resolution.artefacts {
-            if self.delivery.only_settles(fleet, target)
-                && let Some(bytes) = self.write_artefact(world, (fleet, target), outcome).await
-            {
+            if !self.delivery.only_settles(fleet, target) {
+                continue;
+            }
+            let committed = self.committed.get(fleet);
+            let left = committed.and_then(|committed| SETTLE.checked_sub(committed.elapsed()));
+            if let Some(left) = left.filter(|left| !left.is_zero()) {
+                outcome.again(left);
+            } else if let Some(bytes) = self.write_artefact(world, (fleet, target), outcome).await {
                 tracing::debug!(%fleet, head = %target.head(), bytes, "settled");
             }
         }
+    }
+
+    /// Whether a server that was ready at the last commit of its fleet has not acknowledged it.
+    pub(super) fn awaits_answers(&self) -> bool {
+        let is_awaited = |(fleet, converging): (&ObjectKey, &Converging)| {
+            let mut ready = converging.ready.iter();
+            ready.any(|pod| !self.delivery.serves(fleet, pod, converging.head))
+        };
+        self.converging.iter().any(is_awaited)
     }
 
     /// The bytes that were written, if any were.
@@ -233,7 +289,12 @@ impl Round {
     ) -> Option<usize> {
         match self.delivery.commit(world, fleet, target, &self.applier).await {
             Ok(Commit::Unchanged) => {}
-            Ok(Commit::Committed { bytes }) => return Some(bytes),
+            Ok(Commit::Committed { bytes, written }) => {
+                for secret in written {
+                    self.note(secret);
+                }
+                return Some(bytes);
+            }
             Ok(Commit::Later(pause)) => outcome.again(pause),
             // The watch shows what was written instead, and begins the next round.
             Ok(Commit::Outdated) => outcome.again(OUTDATED),
@@ -246,7 +307,8 @@ impl Round {
     /// Notes commits that every ready server serves by now.
     fn note_convergence(&mut self, acknowledgements: &BTreeMap<ObjectKey, Acknowledgements>) {
         let metrics = &self.metrics;
-        self.converging.retain(|fleet, (head, changed)| {
+        self.converging.retain(|fleet, converging| {
+            let Converging { head, changed, .. } = converging;
             let Some(answers) = acknowledgements.get(fleet).filter(|answers| !answers.ready.is_empty()) else {
                 return false;
             };
@@ -338,16 +400,35 @@ mod tests {
         let start = Instant::now();
         let at = |millis| start + Duration::from_millis(millis);
         let mut debounce = Debounce::default();
-        debounce.answered(at(0));
-        debounce.answered(at(10));
+        debounce.answered(at(0), false);
+        debounce.answered(at(10), false);
         assert_eq!(debounce.due(), Some(at(20)));
         for millis in (20..200).step_by(10) {
-            debounce.answered(at(millis));
+            debounce.answered(at(millis), false);
         }
         assert_eq!(debounce.due(), Some(at(100)));
         assert_eq!(debounce.begin(at(100)), at(100));
         debounce.changed(at(200));
-        debounce.answered(at(210));
+        debounce.answered(at(210), false);
         assert_eq!(debounce.due(), Some(at(220)));
+    }
+
+    #[test]
+    fn while_answers_are_awaited_those_that_came_wait_for_them() {
+        let start = Instant::now();
+        let at = |millis| start + Duration::from_millis(millis);
+        let mut debounce = Debounce::default();
+        for millis in (0..=60).step_by(20) {
+            debounce.answered(at(millis), true);
+        }
+        assert_eq!(debounce.due(), Some(at(160)));
+        debounce.answered(at(80), false);
+        assert_eq!(debounce.due(), Some(at(90)), "the last one");
+        // One that does not answer keeps nobody waiting for long.
+        let mut debounce = Debounce::default();
+        for millis in (0..2_000).step_by(50) {
+            debounce.answered(at(millis), true);
+        }
+        assert_eq!(debounce.due(), Some(at(500)));
     }
 }

@@ -51,7 +51,8 @@ impl Patience {
         self.said.retain(|id, _| is_there(id));
     }
 
-    fn forget(&mut self, id: &ObjectId) {
+    /// The object says what there is to say: nothing is waited with any more.
+    pub fn forget(&mut self, id: &ObjectId) {
         self.waiting.remove(id);
         self.said.remove(id);
     }
@@ -108,5 +109,24 @@ mod tests {
         assert!(!patience.admits(&id, &on_its_way("2 of 3"), at(1700)));
         patience.retain(|_| false);
         assert_eq!(patience.next(), None);
+    }
+
+    #[test]
+    fn what_is_as_it_was_before_the_second_is_over_is_not_waited_for() {
+        let id = ObjectId {
+            kind: Kind::Client,
+            key: ObjectKey::new("a", "b"),
+        };
+        let now = Timestamp::from_unix_millis(0);
+        let mut patience = Patience::default();
+        let on_its_way = verdict(Reason::RollingOut, ConditionType::Reconciling, "1 of 2");
+        assert!(!patience.admits(&id, &on_its_way, now));
+        assert!(patience.next().is_some());
+        patience.forget(&id);
+        assert_eq!(
+            patience.next(),
+            None,
+            "or rounds would follow each other without a pause"
+        );
     }
 }

@@ -12,6 +12,10 @@ use crate::resolve::Details;
 pub(super) trait Shown: Clone + Default + PartialEq + Serialize {
     fn observed_generation(&mut self) -> &mut i64;
     fn conditions(&mut self) -> &mut Vec<Condition>;
+    fn observed(&self) -> i64;
+    fn said(&self) -> &[Condition];
+    /// Whether it shows what the verdict knows.
+    fn shows(&self, details: &Details) -> bool;
     /// Takes over what the verdict knows. `before` is what was shown until now.
     fn show(&mut self, details: &Details, before: &Self, now: jiff::Timestamp);
 }
@@ -25,11 +29,37 @@ macro_rules! bookkeeping {
         fn conditions(&mut self) -> &mut Vec<Condition> {
             &mut self.conditions
         }
+
+        fn observed(&self) -> i64 {
+            self.observed_generation
+        }
+
+        fn said(&self) -> &[Condition] {
+            &self.conditions
+        }
     };
 }
 
 impl Shown for AuthServerStatus {
     bookkeeping!();
+
+    fn shows(&self, details: &Details) -> bool {
+        let Details::AuthServer {
+            replicas,
+            realms,
+            clients,
+            configuration,
+            version,
+        } = details
+        else {
+            return true;
+        };
+        self.replicas.as_ref() == Some(replicas)
+            && self.realms == Some(*realms)
+            && self.clients == Some(*clients)
+            && self.configuration.as_ref() == Some(configuration)
+            && self.version == *version
+    }
 
     fn show(&mut self, details: &Details, _: &Self, _: jiff::Timestamp) {
         if let Details::AuthServer {
@@ -51,6 +81,23 @@ impl Shown for AuthServerStatus {
 
 impl Shown for RealmStatus {
     bookkeeping!();
+
+    fn shows(&self, details: &Details) -> bool {
+        let Details::Realm {
+            realm_id,
+            config,
+            signing_keys,
+        } = details
+        else {
+            return true;
+        };
+        let shown = self.signing_keys.iter().map(|key| (&key.kid, key.algorithm, key.stage));
+        self.realm_id == *realm_id
+            && self.config == *config
+            && shown.eq(signing_keys
+                .iter()
+                .map(|(kid, algorithm, stage)| (kid, *algorithm, *stage)))
+    }
 
     fn show(&mut self, details: &Details, before: &Self, now: jiff::Timestamp) {
         if let Details::Realm {
@@ -78,6 +125,24 @@ impl Shown for RealmStatus {
 
 impl Shown for ClientStatus {
     bookkeeping!();
+
+    fn shows(&self, details: &Details) -> bool {
+        let Details::Client {
+            client_id,
+            issuer,
+            secret,
+            effective,
+            config,
+        } = details
+        else {
+            return true;
+        };
+        self.client_id == *client_id
+            && self.issuer == *issuer
+            && self.secret == *secret
+            && self.effective == *effective
+            && self.config == *config
+    }
 
     fn show(&mut self, details: &Details, _: &Self, _: jiff::Timestamp) {
         if let Details::Client {

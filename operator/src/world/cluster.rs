@@ -4,9 +4,9 @@
 //! A kind that cannot be read stays as it was last seen and is named in [`Cluster::unreadable`]. Writes are not here;
 //! they are `apply`'s.
 
-mod definition;
 mod entry;
 mod kinds;
+mod leaving;
 mod references;
 mod watching;
 
@@ -134,14 +134,18 @@ impl Cache {
         state.is_complete().then(|| state.world())
     }
 
-    /// Notes a Secret that was just written, ahead of the watch that will show it.
+    /// Notes a Secret that was just written in place of a version that was known, ahead of the watch that will show it.
+    /// No change: whoever wrote it has drawn the conclusions.
     pub fn note_secret(&self, object: DynamicObject) {
-        self.note(Watched::Child(ChildKind::Secret), object);
+        self.put(Watched::Child(ChildKind::Secret), object, |_, _| false);
     }
 
-    /// Notes an object that was just written, ahead of the watch that will show it.
-    pub fn note(&self, watched: Watched, object: DynamicObject) {
-        self.apply(watched, object);
+    /// Notes an object whose status was just written, ahead of the watch that will show it. A change only where somebody
+    /// has edited the object meanwhile.
+    pub fn note_status(&self, kind: crds::Kind, object: DynamicObject) {
+        self.put(Watched::Custom(kind), object, |present, new| {
+            present.is_none_or(|present| !present.differs_in_status_only(new))
+        });
     }
 
     /// Notes which names of desired children are held by objects without our label.
@@ -153,20 +157,28 @@ impl Cache {
     }
 
     fn apply(&self, watched: Watched, object: DynamicObject) {
-        let Some((key, entry)) = Entry::new(watched, object, &self.admission) else {
+        self.put(watched, object, |_, _| true);
+    }
+
+    /// Takes an object unless what is known is as new: what was noted ahead of the watch is what the watch still has to
+    /// say. `is_change`: whether something may follow from it, in place of what was known.
+    fn put(&self, watched: Watched, object: DynamicObject, is_change: impl FnOnce(Option<&Entry>, &Entry) -> bool) {
+        let known = |key: &ObjectKey| self.state().entries.get(&watched)?.get(key).cloned();
+        let Some((key, entry)) = Entry::new(watched, object, &self.admission, known) else {
             return;
         };
-        let is_news = {
+        let is_change = {
             let mut state = self.state();
             let entries = state.entries.entry(watched).or_default();
-            // What was noted ahead of the watch is what the watch still has to say, or newer.
-            let is_news = entries.get(&key).is_none_or(|present| !present.is_as_new_as(&entry));
-            if is_news {
-                entries.insert(key, entry);
+            let present = entries.get(&key);
+            if present.is_some_and(|present| present.is_as_new_as(&entry)) {
+                return;
             }
-            is_news
+            let is_change = is_change(present, &entry);
+            entries.insert(key, entry);
+            is_change
         };
-        if is_news {
+        if is_change {
             self.changes.send_modify(|count| *count += 1);
         }
     }
@@ -180,6 +192,14 @@ impl Cache {
                 state.note_end(ObjectId { kind, key: key.clone() }, end);
             }
         });
+    }
+
+    /// How many objects of a scope are known.
+    fn count(&self, (watched, namespace): &Scope) -> usize {
+        let state = self.state();
+        let keys = state.entries.get(watched).into_iter().flat_map(BTreeMap::keys);
+        let is_in_scope = |key: &&ObjectKey| namespace.as_ref().is_none_or(|namespace| key.namespace == *namespace);
+        keys.filter(is_in_scope).count()
     }
 
     /// Replaces what a scope holds by a finished list.
@@ -323,7 +343,11 @@ fn add(
         }
         Entry::Pod { fleet, uid, trouble } => {
             if let Some(trouble) = trouble {
-                cluster.troubles.entry(fleet.clone()).or_default().push(trouble.clone());
+                cluster
+                    .troubles
+                    .entry(fleet.clone())
+                    .or_default()
+                    .push((**trouble).clone());
             }
             let pods = cluster.pods.entry(fleet.clone()).or_default();
             let name = key.name.clone();

@@ -7,7 +7,9 @@ use oidc::id::RealmId;
 use serde::{Deserialize, Serialize};
 
 use super::realm::is_scope_token;
-use super::{Bytes, ResourceError, WireAlgorithm, WireLogo, WireTokenRules, all, check, is_https, is_line, is_uri};
+use super::{
+    Bytes, Payload, ResourceError, WireAlgorithm, WireLogo, WireTokenRules, all, check, is_https, is_line, is_uri,
+};
 use crate::id::is_client_id;
 
 /// Largest JWK Set of a client, bytes.
@@ -35,6 +37,36 @@ pub(super) struct Client {
     pkce_required: bool,
     tokens: Tokens,
     consent: Consent,
+}
+
+/// What a client resource says about the secrets of its client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientSecrets {
+    /// Namespace and name of the custom resource that it came from.
+    pub name: String,
+    /// What servers accept.
+    pub accepted: Vec<config::SecretHash>,
+}
+
+impl ClientSecrets {
+    /// Reads nothing but them, which takes a fraction of [`crate::decode`]; `None` for anything but a client with secrets.
+    pub fn of(payload: &Payload) -> Option<Self> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        enum Part {
+            Client {
+                name: String,
+                authentication: Authentication,
+            },
+        }
+        let Part::Client { name, authentication } = serde_json::from_slice(payload.bytes()).ok()?;
+        let (config::ClientAuthentication::SecretBasic(accepted) | config::ClientAuthentication::SecretPost(accepted)) =
+            authentication.try_into().ok()?
+        else {
+            return None;
+        };
+        Some(Self { name, accepted })
+    }
 }
 
 #[derive(Serialize, Deserialize)]

@@ -1,7 +1,7 @@
 //! Where a part of the configuration is on its way to the servers.
 
 use crds::conditions::{ConditionType, Finding, Reason};
-use snapshot::{Acknowledgements, Artefact, Head, ResourceId, Step};
+use snapshot::{Acknowledgements, Head, ResourceId, Shard, Step};
 
 /// Where an object's part of the configuration is on its way to the servers.
 pub(super) struct Delivery<'a> {
@@ -9,19 +9,24 @@ pub(super) struct Delivery<'a> {
     pub(super) acknowledgements: &'a Acknowledgements,
 }
 
-/// Where a resource is on its way. One that was live everywhere stays so until a replica is known to serve less: that the
+/// Where a resource is on its way, which lies in `shard`. One that was live everywhere stays so until a replica is known to serve less: that the
 /// operator cannot see a replica is no fact about it.
-pub(super) fn programmed(id: &ResourceId, delivery: &Delivery<'_>, was_live: bool) -> Finding {
+pub(super) fn programmed(id: &ResourceId, shard: Option<&Shard>, delivery: &Delivery<'_>, was_live: bool) -> Finding {
     let not = |reason, message: String| Finding::new(ConditionType::Programmed, false, reason, message);
     let Delivery {
         step: Step { artefact, excluded },
         acknowledgements,
     } = delivery;
-    let entry = artefact.entry(id);
+    let entry = shard.and_then(|shard| shard.entries.get(id));
     // A realm whose keys are refused is not live either.
     let keys = match id {
         ResourceId::Realm(realm) => Some(ResourceId::Keys(*realm)),
         ResourceId::Keys(_) | ResourceId::Client(..) => None,
+    };
+    let keys = keys.as_ref().map(|keys| (keys, artefact.shard_of(keys)));
+    let parts = || {
+        let parts = [Some((id, shard)), keys].into_iter().flatten();
+        parts.filter_map(|(id, shard)| Some((id, shard?)))
     };
     let kept = if entry.is_some() {
         "; the former version stays live"
@@ -35,11 +40,7 @@ pub(super) fn programmed(id: &ResourceId, delivery: &Delivery<'_>, was_live: boo
         };
         return not(reason, format!("{exclusion}{kept}"));
     }
-    let mut refusals = [Some(id), keys.as_ref()]
-        .into_iter()
-        .flatten()
-        .map(|id| artefact.refusal(id));
-    if let Some(refusal) = refusals.find_map(std::convert::identity) {
+    if let Some(refusal) = parts().find_map(|(id, shard)| shard.refused.get(id)) {
         return not(
             Reason::RejectedByServer,
             format!("servers refused it: {}{kept}", refusal.message),
@@ -48,11 +49,7 @@ pub(super) fn programmed(id: &ResourceId, delivery: &Delivery<'_>, was_live: boo
     let Some(entry) = entry else {
         return not(Reason::Progressing, "waits for the keys of its realm".to_owned());
     };
-    let mut refusals = [Some(id), keys.as_ref()]
-        .into_iter()
-        .flatten()
-        .map(|id| refused_now(id, artefact, acknowledgements));
-    if let Some(refusal) = refusals.find_map(std::convert::identity) {
+    if let Some(refusal) = parts().find_map(|(id, shard)| refused_now(id, shard, acknowledgements)) {
         return not(Reason::RejectedByServer, format!("servers refused it: {refusal}"));
     }
     let since = Head {
@@ -78,8 +75,8 @@ pub(super) fn programmed(id: &ResourceId, delivery: &Delivery<'_>, was_live: boo
 }
 
 /// A refusal that the next configuration will answer.
-fn refused_now(id: &ResourceId, artefact: &Artefact, acknowledgements: &Acknowledgements) -> Option<String> {
-    let version = artefact.entry(id)?.current.version();
+fn refused_now(id: &ResourceId, shard: &Shard, acknowledgements: &Acknowledgements) -> Option<String> {
+    let version = shard.entries.get(id)?.current.version();
     acknowledgements
         .by_pod
         .values()

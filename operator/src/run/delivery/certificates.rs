@@ -41,7 +41,7 @@ impl Delivery {
                 Err(error) => Err(error),
             };
             match outcome {
-                Ok(()) => self.troubles.clear(key, Part::Peers),
+                Ok(_) => self.troubles.clear(key, Part::Peers),
                 // One fleet's trouble is not another's.
                 Err(error) => {
                     self.note(key, Part::Peers, &error);

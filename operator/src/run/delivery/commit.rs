@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
 use snapshot::Artefact;
 
 use super::trouble::Part;
@@ -12,7 +13,7 @@ use crate::build::artefact::{self, SecretWrite};
 use crate::world::{ObjectKey, World};
 
 /// What became of a commit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Commit {
     /// Everything is as it should be.
     Unchanged,
@@ -20,6 +21,8 @@ pub enum Commit {
     Committed {
         /// Bytes that were written.
         bytes: usize,
+        /// The Secrets as they are now.
+        written: Vec<Value>,
     },
     /// Commits come too fast: try again after this time, with what is then to be committed.
     Later(Duration),
@@ -65,13 +68,16 @@ impl Delivery {
             return Ok(Commit::Later(pause));
         }
         let bytes = writes.iter().map(SecretWrite::bytes).sum();
-        if let Err(error) = self.put_all(applier, writes).await {
-            self.note(key, Part::Configuration, &error);
-            return match error {
-                DeliveryError::Write { source, .. } if source.is_outdated() => Ok(Commit::Outdated),
-                error => Err(error),
-            };
-        }
+        let written = match self.put_all(applier, writes).await {
+            Ok(written) => written,
+            Err(error) => {
+                self.note(key, Part::Configuration, &error);
+                return match error {
+                    DeliveryError::Write { source, .. } if source.is_outdated() => Ok(Commit::Outdated),
+                    error => Err(error),
+                };
+            }
+        };
         self.troubles.clear(key, Part::Configuration);
         self.artefacts.insert(key.clone(), target.clone());
         if let Some(served) = self.fleets.get_mut(key) {
@@ -80,6 +86,6 @@ impl Delivery {
             served.damaged = None;
             served.serve(target);
         }
-        Ok(Commit::Committed { bytes })
+        Ok(Commit::Committed { bytes, written })
     }
 }

@@ -62,7 +62,7 @@ impl Round {
     }
 
     /// The cache holds what was written, ahead of the watch.
-    fn note(&self, written: Value) {
+    pub(super) fn note(&self, written: Value) {
         if let Ok(object) = serde_json::from_value(written) {
             self.cache.note_secret(object);
         }

@@ -8,7 +8,6 @@ use crate::apply::{ApplyError, Fenced};
 use crate::log::chain;
 use crate::resolve::Resolution;
 use crate::status::{self, Live, Report};
-use crate::world::cluster::Watched;
 use crate::world::{ObjectId, World};
 
 /// Status writes at the same time.
@@ -24,20 +23,24 @@ impl Round {
         outcome: &mut Outcome,
     ) -> Result<(), Fenced> {
         self.patience.retain(|id| resolution.verdicts.contains_key(id));
-        let mut reports: Vec<(ObjectId, Report)> = Vec::new();
+        let mut news: Vec<ObjectId> = Vec::new();
         for (id, verdict) in &resolution.verdicts {
             let Some(live) = Live::find(world, id) else { continue };
-            let report = status::report(id, live, verdict, now);
-            if report.patch.is_some() && self.patience.admits(id, verdict, now) {
-                reports.push((id.clone(), report));
+            if status::is_said(live, verdict) {
+                self.patience.forget(id);
+            } else if self.patience.admits(id, verdict, now) {
+                news.push(id.clone());
             }
         }
         if let Some(next) = self.patience.next() {
             outcome.again(next.since(now).max(std::time::Duration::from_millis(1)));
         }
         let round = &*self;
-        let writes = futures::stream::iter(reports).map(|(id, report)| async move {
-            let written = round.write(&id, report).await;
+        // Of thousands of objects that come at once only so many bodies are in memory as are being sent.
+        let writes = futures::stream::iter(news).map(|id| async move {
+            let verdict = resolution.verdicts.get(&id).zip(Live::find(world, &id));
+            let report = verdict.map(|(verdict, live)| status::report(&id, live, verdict, now));
+            let written = round.write(&id, report.unwrap_or_default()).await;
             (id, written)
         });
         let written: Vec<_> = writes.buffer_unordered(AT_ONCE).collect().await;
@@ -62,7 +65,7 @@ impl Round {
             let written = self.applier.status(id, patch).await?;
             // Ahead of the watch, so that the next round does not say it again.
             if let Ok(object) = serde_json::from_value(written) {
-                self.cache.note(Watched::Custom(id.kind), object);
+                self.cache.note_status(id.kind, object);
             }
         }
         for event in &report.events {

@@ -44,7 +44,7 @@ pub(super) enum Entry {
         fleet: ObjectKey,
         uid: String,
         /// What keeps it from running.
-        trouble: Option<Trouble>,
+        trouble: Option<Box<Trouble>>,
     },
     /// The pods that it names as ready, by UID with their names.
     Slice {
@@ -64,25 +64,35 @@ pub(super) fn key(metadata: &ObjectMeta) -> Option<ObjectKey> {
 }
 
 impl Entry {
-    /// What is kept of an object; `None` for one without a name, or that belongs to no fleet.
-    pub(super) fn new(watched: Watched, mut object: DynamicObject, admission: &Admission) -> Option<(ObjectKey, Self)> {
+    /// What is kept of an object; `None` for one without a name, or that belongs to no fleet. What is known of it so far
+    /// spares judging a spec twice.
+    pub(super) fn new(
+        watched: Watched,
+        mut object: DynamicObject,
+        admission: &Admission,
+        known: impl FnOnce(&ObjectKey) -> Option<Self>,
+    ) -> Option<(ObjectKey, Self)> {
         object.metadata.managed_fields = None;
         if let Some(annotations) = &mut object.metadata.annotations {
             annotations.remove(LAST_APPLIED);
         }
         let key = key(&object.metadata)?;
         let entry = match watched {
-            Watched::Custom(kind) => custom(kind, watched, object, admission),
+            Watched::Custom(kind) => match known(&key).and_then(|known| known.renewed(&object)) {
+                Some(renewed) => renewed,
+                None => custom(kind, watched, object, admission),
+            },
             Watched::Child(ChildKind::Secret) => secret(&object)?,
             Watched::Child(_) => Self::Child(Arc::new(value(watched, object)?)),
-            Watched::Pod => Self::Pod {
-                fleet: fleet(&object.metadata, INSTANCE_LABEL)?,
-                uid: object.metadata.uid?,
-                trouble: object
-                    .data
-                    .get("status")
-                    .and_then(|status| trouble_of_pod(&key.name, status)),
-            },
+            Watched::Pod => {
+                let trouble = object.data.get("status");
+                let trouble = trouble.and_then(|status| trouble_of_pod(&key.name, status));
+                Self::Pod {
+                    fleet: fleet(&object.metadata, INSTANCE_LABEL)?,
+                    uid: object.metadata.uid?,
+                    trouble: trouble.map(Box::new),
+                }
+            }
             Watched::EndpointSlice => slice(watched, object)?,
             Watched::Namespace => Self::Namespace {
                 is_terminating: object.metadata.deletion_timestamp.is_some(),
@@ -92,10 +102,47 @@ impl Entry {
         Some((key, entry))
     }
 
+    /// The same object with another status and other metadata; `None` when it asks for something else. A spec that was
+    /// taken once is taken again: the generation moves with it.
+    fn renewed(&self, object: &DynamicObject) -> Option<Self> {
+        let (metadata, status) = (&object.metadata, object.data.get("status"));
+        let is_same = |known: &ObjectMeta| {
+            known.uid == metadata.uid && known.generation.is_some() && known.generation == metadata.generation
+        };
+        match self {
+            Self::AuthServer(known) if is_same(&known.metadata) => Some(Self::AuthServer(Arc::new(crds::AuthServer {
+                metadata: metadata.clone(),
+                spec: known.spec.clone(),
+                status: parsed(status),
+            }))),
+            Self::Realm(known) if is_same(&known.metadata) => Some(Self::Realm(Arc::new(crds::Realm {
+                metadata: metadata.clone(),
+                spec: known.spec.clone(),
+                status: parsed(status),
+            }))),
+            Self::Client(known) if is_same(&known.metadata) => Some(Self::Client(Arc::new(crds::Client {
+                metadata: metadata.clone(),
+                spec: known.spec.clone(),
+                status: parsed(status),
+            }))),
+            _ => None,
+        }
+    }
+
     /// Whether both are the same object and this one is the same or a later version of it.
     pub(super) fn is_as_new_as(&self, other: &Self) -> bool {
         match (self.version(), other.version()) {
             (Some((uid, version)), Some((other_uid, other))) => uid == other_uid && version >= other,
+            _ => false,
+        }
+    }
+
+    /// Whether both are the same custom resource, asking for the same.
+    pub(super) fn differs_in_status_only(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::AuthServer(one), Self::AuthServer(other)) => asks_the_same(&one.metadata, &other.metadata),
+            (Self::Realm(one), Self::Realm(other)) => asks_the_same(&one.metadata, &other.metadata),
+            (Self::Client(one), Self::Client(other)) => asks_the_same(&one.metadata, &other.metadata),
             _ => false,
         }
     }
@@ -115,6 +162,15 @@ impl Entry {
         };
         Some((uid?, version?.parse().ok()?))
     }
+}
+
+/// The generation moves with the spec.
+fn asks_the_same(one: &ObjectMeta, other: &ObjectMeta) -> bool {
+    one.uid == other.uid
+        && one.generation == other.generation
+        && one.deletion_timestamp == other.deletion_timestamp
+        && one.labels == other.labels
+        && one.annotations == other.annotations
 }
 
 fn typed(metadata: &ObjectMeta) -> (Option<&str>, Option<&str>) {
@@ -152,22 +208,27 @@ fn custom(kind: Kind, watched: Watched, object: DynamicObject, admission: &Admis
     }
     let value = admission.defaulted(kind, &value);
     let kept = status.clone().unwrap_or_else(empty);
-    let status = status.unwrap_or_default();
+    let status = status.as_ref();
     let decoded = match kind {
         Kind::AuthServer => decode::<crds::AuthServer>(value).map(|mut object| {
-            object.status = serde_json::from_value(status).ok();
+            object.status = parsed(status);
             Entry::AuthServer(Arc::new(object))
         }),
         Kind::Realm => decode::<crds::Realm>(value).map(|mut object| {
-            object.status = serde_json::from_value(status).ok();
+            object.status = parsed(status);
             Entry::Realm(Arc::new(object))
         }),
         Kind::Client => decode::<crds::Client>(value).map(|mut object| {
-            object.status = serde_json::from_value(status).ok();
+            object.status = parsed(status);
             Entry::Client(Arc::new(object))
         }),
     };
     decoded.unwrap_or_else(|reason| undecodable(reason, kept, metadata))
+}
+
+/// A status as this release writes it.
+fn parsed<T: DeserializeOwned>(status: Option<&Value>) -> Option<T> {
+    T::deserialize(status?).ok()
 }
 
 /// The status of an object that has none.

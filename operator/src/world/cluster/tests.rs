@@ -98,7 +98,7 @@ fn what_was_noted_ahead_of_its_watch_is_no_news_when_the_watch_shows_it() {
     let held = || {
         let world = cache.world().unwrap();
         let secret = world.secrets.values().next().unwrap();
-        String::from_utf8(secret.data["version"].expose().clone()).unwrap()
+        String::from_utf8(secret.data.get("version").unwrap().expose().clone()).unwrap()
     };
     let mut changes = cache.changes();
     let mut is_news = |version: &str, uid: &str| {
@@ -114,6 +114,54 @@ fn what_was_noted_ahead_of_its_watch_is_no_news_when_the_watch_shows_it() {
 }
 
 #[test]
+fn what_was_just_written_is_no_change_unless_somebody_edited_meanwhile() {
+    let cache = complete(&Namespaces::All);
+    let watched = Watched::Custom(crds::Kind::Realm);
+    let realm = |version: &str, generation: i64| {
+        let spec = json!({"serverRef": {"name": "main"}, "issuer": "https://login.example"});
+        let mut realm = realm("a", &spec);
+        realm.metadata.resource_version = Some(version.to_owned());
+        realm.metadata.generation = Some(generation);
+        realm
+    };
+    cache.apply(watched, realm("1", 3));
+    let mut changes = cache.changes();
+    let mut is_change = |note: &dyn Fn()| {
+        changes.mark_unchanged();
+        note();
+        changes.has_changed().unwrap()
+    };
+    assert!(!is_change(&|| cache.note_status(crds::Kind::Realm, realm("2", 3))));
+    assert!(!is_change(&|| cache.apply(watched, realm("2", 3))), "the echo");
+    assert!(
+        is_change(&|| cache.note_status(crds::Kind::Realm, realm("4", 4))),
+        "the answer shows an edit that the watch has not shown"
+    );
+    assert!(!is_change(&|| cache.apply(watched, realm("3", 4))), "the edit, late");
+    assert_eq!(
+        cache
+            .world()
+            .unwrap()
+            .realms
+            .values()
+            .next()
+            .unwrap()
+            .metadata
+            .generation,
+        Some(4)
+    );
+    let secret = json!({"metadata": {"namespace": "demo", "name": "s", "uid": "u", "resourceVersion": "5"}});
+    assert!(!is_change(&|| cache.note_secret(object(secret.clone()))));
+    assert!(
+        cache
+            .world()
+            .unwrap()
+            .secrets
+            .contains_key(&ObjectKey::new("demo", "s"))
+    );
+}
+
+#[test]
 fn a_list_replaces_what_its_namespace_held_and_nothing_else() {
     let namespaces = Namespaces::Only(vec!["demo".to_owned(), "other".to_owned()]);
     let cache = complete(&namespaces);
@@ -124,7 +172,7 @@ fn a_list_replaces_what_its_namespace_held_and_nothing_else() {
     for (namespace, name) in [("demo", "a"), ("demo", "b"), ("other", "c")] {
         cache.apply(watched, map(namespace, name));
     }
-    let list = BTreeMap::from([Entry::new(watched, map("demo", "b"), &cache.admission).unwrap()]);
+    let list = BTreeMap::from([Entry::new(watched, map("demo", "b"), &cache.admission, |_| None).unwrap()]);
     cache.replace(&(watched, Some("demo".to_owned())), list);
     let cluster = cache.world().unwrap().cluster.unwrap();
     let names: Vec<String> = cluster.children.keys().map(|id| id.key.to_string()).collect();
@@ -157,7 +205,7 @@ fn the_metadata_of_a_secret_is_kept_apart_from_its_content() {
     })));
     let world = cache.world().unwrap();
     let secret = &world.secrets[&ObjectKey::new("demo", "keys")];
-    assert_eq!(secret.data["a"].expose(), b"secret");
+    assert_eq!(secret.data.get("a").unwrap().expose(), b"secret");
     let cluster = world.cluster.unwrap();
     let metadata = cluster.secrets.values().next().unwrap();
     assert_eq!(metadata.version(), "5");
@@ -269,7 +317,7 @@ fn it_is_known_of_each_object_how_it_went() {
     cache.remove(watched, &key("deleted"), End::Deleted);
     cache.remove(watched, &key("swept"), End::Swept);
     // A list after a gap lacks one.
-    let kept = Entry::new(watched, realm("missed", &spec), &cache.admission);
+    let kept = Entry::new(watched, realm("missed", &spec), &cache.admission, |_| None);
     cache.replace(&scope, kept.into_iter().collect());
     // Another one goes while its kind is not installed.
     cache.refuse(&scope, Unreadable::NotInstalled);
@@ -279,4 +327,33 @@ fn it_is_known_of_each_object_how_it_went() {
     let names = |ids: &BTreeSet<ObjectId>| ids.iter().map(|id| id.key.name.clone()).collect::<Vec<_>>();
     assert_eq!(names(&cluster.deleted), ["deleted"]);
     assert_eq!(names(&cluster.swept), ["missed", "swept"]);
+}
+
+#[test]
+fn a_spec_is_judged_anew_when_its_generation_moves() {
+    let cache = complete(&Namespaces::All);
+    let watched = Watched::Custom(crds::Kind::Realm);
+    let spec = json!({"serverRef": {"name": "main"}, "issuer": "https://login.example"});
+    cache.apply(watched, realm("a", &spec));
+    let shown = || {
+        let world = cache.world().unwrap();
+        let realm = world.realms.values().next().cloned();
+        let status = realm.and_then(|realm| realm.status.as_ref()?.realm_id.clone());
+        (status, world.undecodable.len())
+    };
+    let mut later = realm("a", &spec);
+    later.metadata.resource_version = Some("2".to_owned());
+    later.data["status"] = json!({"realmId": "r"});
+    cache.apply(watched, later.clone());
+    assert_eq!(shown(), (Some("r".to_owned()), 0));
+    later.metadata.resource_version = Some("3".to_owned());
+    later.metadata.generation = Some(4);
+    later.data["spec"]["issuer"] = json!(7);
+    cache.apply(watched, later.clone());
+    assert_eq!(shown(), (None, 1));
+    // Whatever was no good is judged each time.
+    later.metadata.resource_version = Some("4".to_owned());
+    later.data["spec"] = spec.clone();
+    cache.apply(watched, later);
+    assert_eq!(shown(), (Some("r".to_owned()), 0));
 }

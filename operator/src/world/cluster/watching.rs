@@ -15,8 +15,8 @@ use kube::runtime::watcher::{self, Event, watcher};
 use serde_json::{Map, Value};
 use tokio::task::JoinSet;
 
-use super::definition::Definition;
 use super::entry::{self, Entry};
+use super::leaving::Leaving;
 use super::{Cache, End, Namespaces, Scope, Watched};
 use crate::build::MANAGED_BY;
 use crate::world::{ObjectKey, Unreadable};
@@ -47,7 +47,7 @@ pub fn watch_all(client: &kube::Client, namespaces: &Namespaces, own: &str, cach
 
 async fn keep(client: kube::Client, scope: Scope, cache: Arc<Cache>) {
     let resource = scope.0.api_resource();
-    let mut definition = Definition::new(client.clone(), scope.0);
+    let mut leaving = Leaving::new(client.clone(), scope.0);
     loop {
         let refused = if scope.0 == Watched::Namespace {
             let api: Api<PartialObjectMeta<DynamicObject>> = match &scope.1 {
@@ -60,14 +60,19 @@ async fn keep(client: kube::Client, scope: Scope, cache: Arc<Cache>) {
                 data: Value::Object(Map::new()),
             };
             let events = watcher(api, config(scope.0)).map(|event| event.map(|event| map(event, bare)));
-            follow(events, &scope, &cache, &mut definition).await
+            follow(events, &scope, &cache, &mut leaving).await
         } else {
             let api: Api<DynamicObject> = match &scope.1 {
                 Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
                 None => Api::all_with(client.clone(), &resource),
             };
-            follow(watcher(api, config(scope.0)), &scope, &cache, &mut definition).await
+            follow(watcher(api, config(scope.0)), &scope, &cache, &mut leaving).await
         };
+        let end = match refused {
+            Unreadable::NotInstalled => End::Swept,
+            Unreadable::Forbidden => End::Deleted,
+        };
+        remove(&cache, &scope, &mut leaving, end);
         if cache.refuse(&scope, refused) {
             tracing::warn!(kind = scope.0.name(), namespace = scope.1, ?refused, "cannot be read");
         }
@@ -107,7 +112,7 @@ async fn follow(
     events: impl Stream<Item = watcher::Result<Event<DynamicObject>>>,
     scope: &Scope,
     cache: &Cache,
-    definition: &mut Definition,
+    leaving: &mut Leaving,
 ) -> Unreadable {
     let mut events = std::pin::pin!(events);
     let mut list: BTreeMap<ObjectKey, Entry> = BTreeMap::new();
@@ -115,7 +120,16 @@ async fn follow(
     let mut lists = 0_u32;
     // The stream has no end.
     loop {
-        let event = match events.next().await {
+        let next = tokio::select! {
+            next = events.next() => next,
+            () = leaving.due() => {
+                if let Some(end) = leaving.end(cache.count(scope)).await {
+                    remove(cache, scope, leaving, end);
+                }
+                continue;
+            }
+        };
+        let event = match next {
             Some(Ok(event)) => event,
             Some(Err(error)) => {
                 if let Some(refused) = refusal(&error) {
@@ -138,20 +152,32 @@ async fn follow(
                     cache.restarts.fetch_add(1, Ordering::Relaxed);
                 }
             }
-            Event::InitApply(object) => list.extend(Entry::new(scope.0, object, &cache.admission)),
-            Event::InitDone => cache.replace(scope, std::mem::take(&mut list)),
-            Event::Apply(object) => cache.apply(scope.0, object),
-            Event::Delete(object) => {
-                if let Some(key) = entry::key(&object.metadata) {
-                    let end = if definition.is_going().await {
-                        End::Swept
-                    } else {
-                        End::Deleted
-                    };
-                    cache.remove(scope.0, &key, end);
+            Event::InitApply(object) => list.extend(Entry::new(scope.0, object, &cache.admission, |_| None)),
+            Event::InitDone => {
+                for key in list.keys() {
+                    leaving.is_back(key);
                 }
+                cache.replace(scope, std::mem::take(&mut list));
             }
+            Event::Apply(object) => {
+                if let Some(key) = entry::key(&object.metadata) {
+                    leaving.is_back(&key);
+                }
+                cache.apply(scope.0, object);
+            }
+            Event::Delete(object) => match entry::key(&object.metadata) {
+                Some(key) if leaving.concerns() => leaving.add(key),
+                Some(key) => cache.remove(scope.0, &key, End::Deleted),
+                None => {}
+            },
         }
+    }
+}
+
+/// Removes the objects that leave, now that it is known how.
+fn remove(cache: &Cache, (watched, _): &Scope, leaving: &mut Leaving, end: End) {
+    for key in leaving.take() {
+        cache.remove(*watched, &key, end);
     }
 }
 
