@@ -1,6 +1,7 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::Secret;
 use crate::config::{KeyStage, SealingKey};
 use crate::keys::{Keys, SignError};
 use crate::testing::{self, ISSUER};
@@ -143,6 +144,40 @@ proptest::proptest! {
         for token in [&text, &json, &encoded] {
             proptest::prop_assert!(keys.verify(TokenType::IdToken, token).is_err());
             proptest::prop_assert!(keys.verify_session(token).is_err());
+        }
+    }
+}
+
+#[test]
+fn keys_of_other_makers_sign_too() {
+    use openssl::ec::{EcGroup, EcKey};
+    use openssl::nid::Nid;
+    use openssl::pkey::PKey;
+    use openssl::rsa::Rsa;
+
+    let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).unwrap();
+    let p256 = PKey::from_ec_key(EcKey::generate(&group).unwrap()).unwrap();
+    let rsa = |bits| PKey::from_rsa(Rsa::generate(bits).unwrap()).unwrap();
+    for (algorithm, key) in [
+        (SignatureAlgorithm::Es256, p256),
+        (SignatureAlgorithm::EdDsa, PKey::generate_ed25519().unwrap()),
+        (SignatureAlgorithm::Rs256, rsa(2048)),
+        (SignatureAlgorithm::Ps256, rsa(3072)),
+    ] {
+        let signer = Signer::new(algorithm, "k", &key.private_key_to_pkcs8().unwrap()).unwrap();
+        let verifier = Verifier::from_spki(algorithm, &key.public_key_to_der().unwrap()).unwrap();
+        let token = signer.sign(TokenType::IdToken, b"{}").unwrap();
+        let claims = Compact::parse(&token).unwrap().verify(&verifier).unwrap();
+        assert_eq!(claims, b"{}", "{algorithm:?}");
+        for other in SignatureAlgorithm::ALL {
+            let fits = other == algorithm
+                || matches!(
+                    (other, algorithm),
+                    (SignatureAlgorithm::Rs256, SignatureAlgorithm::Ps256)
+                        | (SignatureAlgorithm::Ps256, SignatureAlgorithm::Rs256)
+                );
+            let made = Signer::new(other, "k", &key.private_key_to_pkcs8().unwrap());
+            assert_eq!(made.is_ok(), fits, "a key for {algorithm:?} as one for {other:?}");
         }
     }
 }
