@@ -30,7 +30,7 @@ use held::{Applied, Held, UpdateError};
 use proof::{Proof, Trial};
 use update::Update;
 
-use crate::clock;
+use crate::{background, clock};
 
 /// How long a server with a configuration waits for a first word from an operator before it counts as ready.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -211,10 +211,13 @@ impl ConfigFeed {
         let _ = read.await;
     }
 
-    /// Tries, beside everything else, the keys that were taken at their word at the start.
+    /// Tries the keys that were taken at their word at the start. Of ten thousand realms that takes a core for half a
+    /// minute, which nobody who asks for a token should notice.
     fn try_unproven_keys(self: &Arc<Self>) {
         let feed = Arc::clone(self);
-        self.tasks.spawn_blocking(move || {
+        let running = self.tasks.token();
+        let trial = move || {
+            let _running = running;
             let unproven = feed.held().unproven().clone();
             for id in unproven {
                 let live = feed.served.load().realm(id).cloned();
@@ -231,7 +234,10 @@ impl ConfigFeed {
                     tracing::warn!(realm = %id, reason, "the keys that a realm was started with are no good");
                 }
             }
-        });
+        };
+        if let Err(error) = background::spawn("keys".to_owned(), trial) {
+            tracing::warn!(%error, "keys are not tried: there is no thread for it");
+        }
     }
 
     /// Verifies `update` and serves it. Runs for milliseconds on a large one, and for some more for each key that was

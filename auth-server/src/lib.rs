@@ -4,6 +4,7 @@
 //! The protocol is in crate `oidc`; this crate is its shell: HTTP, pages, password hashing, databases, probes, metrics.
 
 pub mod app;
+mod background;
 mod clock;
 pub mod command;
 pub mod config_feed;

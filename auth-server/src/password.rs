@@ -16,6 +16,8 @@ use oidc::Secret;
 use subtle::ConstantTimeEq;
 use tokio::sync::oneshot;
 
+use crate::background;
+
 /// Today's parameters: 19 MiB, two passes, one lane (OWASP's first choice for Argon2id).
 const MEMORY_KIB: u32 = 19 * 1024;
 const PASSES: u32 = 2;
@@ -82,9 +84,7 @@ impl Hasher {
         let computed = Arc::new(AtomicU64::new(0));
         for worker in 0..workers.max(1) {
             let (queue, waiting, computed) = (Arc::clone(&queue), Arc::clone(&waiting), Arc::clone(&computed));
-            std::thread::Builder::new()
-                .name(format!("hash-{worker}"))
-                .spawn(move || work(&queue, &waiting, computed))?;
+            background::spawn(format!("hash-{worker}"), move || work(&queue, &waiting, computed))?;
         }
         Ok(Self {
             jobs,
@@ -201,8 +201,6 @@ impl Arena {
 }
 
 fn work(queue: &Mutex<Receiver<Job>>, waiting: &AtomicUsize, computed: Arc<AtomicU64>) {
-    // On Linux the nice value belongs to the thread. Without the right to change it hashing merely competes.
-    let _ = rustix::process::nice(19);
     let mut arena = Arena {
         blocks: Vec::new(),
         computed,
