@@ -177,15 +177,20 @@ pub(crate) struct Signer {
 }
 
 impl Signer {
-    pub(crate) fn new(algorithm: SignatureAlgorithm, kid: &str, pkcs8: &[u8]) -> Result<Self, UnusableKey> {
-        let rsa = || rsa::KeyPair::from_pkcs8(pkcs8).map(Box::new);
+    /// From a private key in DER: PKCS #8, or what its kind had before (RFC 5915, RFC 8017 appendix A.1.2).
+    pub(crate) fn new(algorithm: SignatureAlgorithm, kid: &str, der: &[u8]) -> Result<Self, UnusableKey> {
+        let p256 = &ECDSA_P256_SHA256_FIXED_SIGNING;
+        let rsa = || {
+            let key = rsa::KeyPair::from_pkcs8(der).or_else(|_| rsa::KeyPair::from_der(der));
+            key.map(Box::new)
+        };
         let key = match algorithm {
-            SignatureAlgorithm::Es256 => {
-                EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8).map(PrivateKey::P256)
-            }
+            SignatureAlgorithm::Es256 => EcdsaKeyPair::from_pkcs8(p256, der)
+                .or_else(|_| EcdsaKeyPair::from_private_key_der(p256, der))
+                .map(PrivateKey::P256),
             SignatureAlgorithm::Rs256 => rsa().map(|key| PrivateKey::Rsa(key, &RSA_PKCS1_SHA256)),
             SignatureAlgorithm::Ps256 => rsa().map(|key| PrivateKey::Rsa(key, &RSA_PSS_SHA256)),
-            SignatureAlgorithm::EdDsa => Ed25519KeyPair::from_pkcs8(pkcs8).map(PrivateKey::Ed25519),
+            SignatureAlgorithm::EdDsa => Ed25519KeyPair::from_pkcs8(der).map(PrivateKey::Ed25519),
         };
         let header = |typ| header(algorithm.name(), typ, kid);
         Ok(Self {

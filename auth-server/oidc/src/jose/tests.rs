@@ -164,11 +164,14 @@ fn keys_of_other_makers_sign_too() {
         (SignatureAlgorithm::Rs256, rsa(2048)),
         (SignatureAlgorithm::Ps256, rsa(3072)),
     ] {
-        let signer = Signer::new(algorithm, "k", &key.private_key_to_pkcs8().unwrap()).unwrap();
         let verifier = Verifier::from_spki(algorithm, &key.public_key_to_der().unwrap()).unwrap();
-        let token = signer.sign(TokenType::IdToken, b"{}").unwrap();
-        let claims = Compact::parse(&token).unwrap().verify(&verifier).unwrap();
-        assert_eq!(claims, b"{}", "{algorithm:?}");
+        // Also in the form of the key's own kind, in which Secrets may hold it.
+        for der in [key.private_key_to_pkcs8(), key.private_key_to_der()] {
+            let signer = Signer::new(algorithm, "k", &der.unwrap()).unwrap();
+            let token = signer.sign(TokenType::IdToken, b"{}").unwrap();
+            let claims = Compact::parse(&token).unwrap().verify(&verifier).unwrap();
+            assert_eq!(claims, b"{}", "{algorithm:?}");
+        }
         for other in SignatureAlgorithm::ALL {
             let fits = other == algorithm
                 || matches!(

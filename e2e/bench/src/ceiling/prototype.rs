@@ -330,7 +330,7 @@ fn key(shape: TokenShape) -> Result<(Signer, Box<dyn JwsVerifier>)> {
     Ok(match shape {
         TokenShape::Es256 | TokenShape::Opaque => {
             let (private, public) = parts(&ES256.generate_key_pair()?);
-            let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &private)?;
+            let key = EcdsaKeyPair::from_private_key_der(&ECDSA_P256_SHA256_FIXED_SIGNING, &private)?;
             let signer: Signer = Box::new(move |message| Ok(key.sign(&random, message)?.as_ref().to_vec()));
             (signer, Box::new(ES256.verifier_from_der(public)?))
         }
