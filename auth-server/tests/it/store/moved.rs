@@ -94,10 +94,8 @@ async fn a_rotated_password_is_followed_without_a_restart() {
     };
     let person = world.person("ada").await;
     let asked = async || world.database.person(world.realm, person).await;
-    let answered = async || {
-        let answer = asked().await;
-        assert!(matches!(answer, Ok(Some(_))), "{answer:?}");
-    };
+    // A machine that is busy may take longer to connect than a request waits.
+    let answered = async || within(LOOKED, "an answer", async || matches!(asked().await, Ok(Some(_)))).await;
     answered().await;
 
     // What is open goes on; what is opened anew is not let in until the file says the password.
