@@ -127,7 +127,6 @@ pub async fn run(settings: Settings) -> Result<(), RunError> {
         patience: Patience::default(),
         foreign: BTreeSet::new(),
         converging: BTreeMap::new(),
-        committed: BTreeMap::new(),
     };
     let rounds = tokio::spawn(rounds(round, leading, Arc::clone(&probes.streaming), stop.clone()));
     tracing::info!(namespaces = ?settings.namespaces, class = settings.operator_class, "started");

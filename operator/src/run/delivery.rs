@@ -117,6 +117,8 @@ struct Served {
     damaged: Option<Head>,
     problem: Option<String>,
     bucket: Bucket,
+    /// When something else than what servers serve already was committed last.
+    committed: Option<Instant>,
     counts: FleetCounts,
     staleness: Staleness,
 }
@@ -165,12 +167,14 @@ impl Delivery {
         self.fleets.iter().map(of).collect()
     }
 
-    /// Whether the server of this pod said that it serves the configuration at `head`, or a later one.
-    pub fn serves(&self, fleet: &ObjectKey, pod: &str, head: Head) -> bool {
-        let acks = self.acks().borrow().clone();
+    /// Whether the servers of all these pods said that they serve the configuration at `head`, or a later one.
+    pub fn serve(&self, fleet: &ObjectKey, pods: &BTreeSet<String>, head: Head) -> bool {
+        let acks = self.acks();
+        let acks = acks.borrow();
         let answers = self.fleets.get(fleet).and_then(|served| acks.fleets.get(&served.fleet));
-        let answer = answers.and_then(|answers| answers.pods.get(pod)?.answer.as_ref());
-        answer.is_some_and(|answer| answer.head >= head)
+        let answer = |pod: &String| answers?.pods.get(pod)?.answer.as_ref();
+        pods.iter()
+            .all(|pod| answer(pod).is_some_and(|answer| answer.head >= head))
     }
 
     /// Counts of each fleet.
@@ -323,6 +327,7 @@ impl Served {
             damaged: None,
             problem: None,
             bucket: Bucket::new(Instant::now()),
+            committed: None,
             counts: FleetCounts::default(),
             staleness: Staleness::default(),
         }

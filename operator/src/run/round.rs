@@ -30,10 +30,6 @@ const COALESCE: (Duration, Duration) = (Duration::from_millis(10), Duration::fro
 /// The same while a ready server has not answered to the last commit: what is said then is said again soon.
 const AWAIT: (Duration, Duration) = (Duration::from_millis(100), Duration::from_millis(500));
 
-/// After a commit, before former versions that every ready server has replaced are let go of. The next edit, where one
-/// follows, takes them along.
-const SETTLE: Duration = Duration::from_secs(3);
-
 /// Before something that failed is tried again.
 const FAILED: Duration = Duration::from_secs(2);
 
@@ -143,8 +139,6 @@ pub(super) struct Round {
     pub(super) foreign: BTreeSet<ChildId>,
     /// Commits that not every ready server has acknowledged.
     pub(super) converging: BTreeMap<ObjectKey, Converging>,
-    /// When the last commit of each fleet was written.
-    pub(super) committed: BTreeMap<ObjectKey, Instant>,
 }
 
 /// A commit that not every ready server has acknowledged.
@@ -247,7 +241,6 @@ impl Round {
                     ready: answers.map(|answers| answers.ready.clone()).unwrap_or_default(),
                 };
                 self.converging.insert(fleet.clone(), converging);
-                self.committed.insert(fleet.clone(), Instant::now());
             }
         }
     }
@@ -255,17 +248,10 @@ impl Round {
     /// Lets go of former versions that every ready server has replaced: last in a round and after a pause, for nobody
     /// waits for it, and servers answer to it once more.
     async fn settle(&mut self, world: &World, resolution: &Resolution, outcome: &mut Outcome) {
-        self.committed
-            .retain(|fleet, _| resolution.artefacts.contains_key(fleet));
         for (fleet, target) in &resolution.artefacts {
-            if !self.delivery.only_settles(fleet, target) {
-                continue;
-            }
-            let committed = self.committed.get(fleet);
-            let left = committed.and_then(|committed| SETTLE.checked_sub(committed.elapsed()));
-            if let Some(left) = left.filter(|left| !left.is_zero()) {
-                outcome.again(left);
-            } else if let Some(bytes) = self.write_artefact(world, (fleet, target), outcome).await {
+            if self.delivery.only_settles(fleet, target)
+                && let Some(bytes) = self.write_artefact(world, (fleet, target), outcome).await
+            {
                 tracing::debug!(%fleet, head = %target.head(), bytes, "settled");
             }
         }
@@ -273,11 +259,8 @@ impl Round {
 
     /// Whether a server that was ready at the last commit of its fleet has not acknowledged it.
     pub(super) fn awaits_answers(&self) -> bool {
-        let is_awaited = |(fleet, converging): (&ObjectKey, &Converging)| {
-            let mut ready = converging.ready.iter();
-            ready.any(|pod| !self.delivery.serves(fleet, pod, converging.head))
-        };
-        self.converging.iter().any(is_awaited)
+        let mut converging = self.converging.iter();
+        converging.any(|(fleet, converging)| !self.delivery.serve(fleet, &converging.ready, converging.head))
     }
 
     /// The bytes that were written, if any were.

@@ -12,6 +12,10 @@ use crate::apply::Applier;
 use crate::build::artefact::{self, SecretWrite};
 use crate::world::{ObjectKey, World};
 
+/// After a commit, before former versions that every ready server has replaced are let go of. The next edit, where one
+/// follows, takes them along.
+const SETTLE: Duration = Duration::from_secs(3);
+
 /// What became of a commit.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Commit {
@@ -24,7 +28,7 @@ pub enum Commit {
         /// The Secrets as they are now.
         written: Vec<Value>,
     },
-    /// Commits come too fast: try again after this time, with what is then to be committed.
+    /// It is too early: try again after this time, with what is then to be committed.
     Later(Duration),
     /// Somebody else wrote first: resolve again once the watch shows what.
     Outdated,
@@ -51,6 +55,11 @@ impl Delivery {
         let (Some(owner), Some(served)) = (owner(world, key), self.fleets.get_mut(key)) else {
             return Ok(Commit::Outdated);
         };
+        let rest = served.committed.filter(|_| settles);
+        let rest = rest.and_then(|committed| SETTLE.checked_sub(committed.elapsed()));
+        if let Some(pause) = rest.filter(|rest| !rest.is_zero()) {
+            return Ok(Commit::Later(pause));
+        }
         let plan = artefact::Commit {
             owner: &owner,
             committed: self.artefacts.get(key),
@@ -84,6 +93,9 @@ impl Delivery {
             served.counts.commits += 1;
             served.counts.written_bytes += bytes as u64;
             served.damaged = None;
+            if !settles {
+                served.committed = Some(Instant::now());
+            }
             served.serve(target);
         }
         Ok(Commit::Committed { bytes, written })
