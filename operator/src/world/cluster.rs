@@ -30,6 +30,10 @@ pub use watching::watch_all;
 /// Part of a kind that one watch covers: a namespace, or all of them.
 pub(crate) type Scope = (Watched, Option<String>);
 
+fn covers((_, namespace): &Scope, key: &ObjectKey) -> bool {
+    namespace.as_ref().is_none_or(|namespace| key.namespace == *namespace)
+}
+
 /// How far a watch has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Progress {
@@ -163,8 +167,7 @@ impl Cache {
     /// Takes an object unless what is known is as new: what was noted ahead of the watch is what the watch still has to
     /// say. `is_change`: whether something may follow from it, in place of what was known.
     fn put(&self, watched: Watched, object: DynamicObject, is_change: impl FnOnce(Option<&Entry>, &Entry) -> bool) {
-        let known = |key: &ObjectKey| self.state().entries.get(&watched)?.get(key).cloned();
-        let Some((key, entry)) = Entry::new(watched, object, &self.admission, known) else {
+        let Some((key, entry)) = self.entry(watched, object) else {
             return;
         };
         let is_change = {
@@ -183,6 +186,12 @@ impl Cache {
         }
     }
 
+    /// What is kept of an object.
+    fn entry(&self, watched: Watched, object: DynamicObject) -> Option<(ObjectKey, Entry)> {
+        let known = |key: &ObjectKey| self.state().entries.get(&watched)?.get(key).cloned();
+        Entry::new(watched, object, &self.admission, known)
+    }
+
     fn remove(&self, watched: Watched, key: &ObjectKey, end: End) {
         self.change(|state| {
             if let Some(entries) = state.entries.get_mut(&watched) {
@@ -195,11 +204,10 @@ impl Cache {
     }
 
     /// How many objects of a scope are known.
-    fn count(&self, (watched, namespace): &Scope) -> usize {
+    fn count(&self, scope: &Scope) -> usize {
         let state = self.state();
-        let keys = state.entries.get(watched).into_iter().flat_map(BTreeMap::keys);
-        let is_in_scope = |key: &&ObjectKey| namespace.as_ref().is_none_or(|namespace| key.namespace == *namespace);
-        keys.filter(is_in_scope).count()
+        let keys = state.entries.get(&scope.0).into_iter().flat_map(BTreeMap::keys);
+        keys.filter(|key| covers(scope, key)).count()
     }
 
     /// Replaces what a scope holds by a finished list.
@@ -211,9 +219,8 @@ impl Cache {
                 tracing::info!(kind = watched.name(), namespace, "can be read again");
             }
             let entries = state.entries.entry(*watched).or_default();
-            let is_in_scope = |key: &ObjectKey| namespace.as_ref().is_none_or(|namespace| key.namespace == *namespace);
-            let former: Vec<ObjectKey> = entries.keys().filter(|key| is_in_scope(key)).cloned().collect();
-            entries.retain(|key, _| !is_in_scope(key));
+            let former: Vec<ObjectKey> = entries.keys().filter(|key| covers(scope, key)).cloned().collect();
+            entries.retain(|key, _| !covers(scope, key));
             let missing = former.into_iter().filter(|key| !list.contains_key(key));
             // What the former definition took along without anybody seeing it.
             if let (Some(Progress::Unreadable(Unreadable::NotInstalled)), Watched::Custom(kind)) = (before, *watched) {

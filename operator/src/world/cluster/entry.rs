@@ -105,23 +105,22 @@ impl Entry {
     /// The same object with another status and other metadata; `None` when it asks for something else. A spec that was
     /// taken once is taken again: the generation moves with it.
     fn renewed(&self, object: &DynamicObject) -> Option<Self> {
-        let (metadata, status) = (&object.metadata, object.data.get("status"));
-        let is_same = |known: &ObjectMeta| {
-            known.uid == metadata.uid && known.generation.is_some() && known.generation == metadata.generation
-        };
+        self.metadata()
+            .filter(|known| have_the_same_spec(known, &object.metadata))?;
+        let (metadata, status) = (object.metadata.clone(), object.data.get("status"));
         match self {
-            Self::AuthServer(known) if is_same(&known.metadata) => Some(Self::AuthServer(Arc::new(crds::AuthServer {
-                metadata: metadata.clone(),
+            Self::AuthServer(known) => Some(Self::AuthServer(Arc::new(crds::AuthServer {
+                metadata,
                 spec: known.spec.clone(),
                 status: parsed(status),
             }))),
-            Self::Realm(known) if is_same(&known.metadata) => Some(Self::Realm(Arc::new(crds::Realm {
-                metadata: metadata.clone(),
+            Self::Realm(known) => Some(Self::Realm(Arc::new(crds::Realm {
+                metadata,
                 spec: known.spec.clone(),
                 status: parsed(status),
             }))),
-            Self::Client(known) if is_same(&known.metadata) => Some(Self::Client(Arc::new(crds::Client {
-                metadata: metadata.clone(),
+            Self::Client(known) => Some(Self::Client(Arc::new(crds::Client {
+                metadata,
                 spec: known.spec.clone(),
                 status: parsed(status),
             }))),
@@ -139,20 +138,32 @@ impl Entry {
 
     /// Whether both are the same custom resource, asking for the same.
     pub(super) fn differs_in_status_only(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::AuthServer(one), Self::AuthServer(other)) => asks_the_same(&one.metadata, &other.metadata),
-            (Self::Realm(one), Self::Realm(other)) => asks_the_same(&one.metadata, &other.metadata),
-            (Self::Client(one), Self::Client(other)) => asks_the_same(&one.metadata, &other.metadata),
-            _ => false,
+        let both = self.metadata().zip(other.metadata());
+        both.is_some_and(|(one, other)| {
+            have_the_same_spec(one, other)
+                && one.deletion_timestamp == other.deletion_timestamp
+                && one.labels == other.labels
+                && one.annotations == other.annotations
+        })
+    }
+
+    /// The metadata of a custom resource that can be used.
+    fn metadata(&self) -> Option<&ObjectMeta> {
+        match self {
+            Self::AuthServer(object) => Some(&object.metadata),
+            Self::Realm(object) => Some(&object.metadata),
+            Self::Client(object) => Some(&object.metadata),
+            _ => None,
         }
     }
 
     /// UID and `resourceVersion`, whose numbers grow.
     fn version(&self) -> Option<(&str, u64)> {
         let (uid, version) = match self {
-            Self::AuthServer(object) => typed(&object.metadata),
-            Self::Realm(object) => typed(&object.metadata),
-            Self::Client(object) => typed(&object.metadata),
+            Self::AuthServer(_) | Self::Realm(_) | Self::Client(_) => {
+                let metadata = self.metadata()?;
+                (metadata.uid.as_deref(), metadata.resource_version.as_deref())
+            }
             Self::Secret { metadata, .. } => (Some(metadata.uid()), Some(metadata.version())),
             Self::Undecodable { raw: object, .. } | Self::Child(object) => (
                 text(object, &["metadata", "uid"]),
@@ -165,16 +176,8 @@ impl Entry {
 }
 
 /// The generation moves with the spec.
-fn asks_the_same(one: &ObjectMeta, other: &ObjectMeta) -> bool {
-    one.uid == other.uid
-        && one.generation == other.generation
-        && one.deletion_timestamp == other.deletion_timestamp
-        && one.labels == other.labels
-        && one.annotations == other.annotations
-}
-
-fn typed(metadata: &ObjectMeta) -> (Option<&str>, Option<&str>) {
-    (metadata.uid.as_deref(), metadata.resource_version.as_deref())
+fn have_the_same_spec(one: &ObjectMeta, other: &ObjectMeta) -> bool {
+    one.uid == other.uid && one.generation.is_some() && one.generation == other.generation
 }
 
 /// The object as JSON. What a list leaves out, `apiVersion` and `kind`, is added.

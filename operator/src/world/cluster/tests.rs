@@ -172,7 +172,7 @@ fn a_list_replaces_what_its_namespace_held_and_nothing_else() {
     for (namespace, name) in [("demo", "a"), ("demo", "b"), ("other", "c")] {
         cache.apply(watched, map(namespace, name));
     }
-    let list = BTreeMap::from([Entry::new(watched, map("demo", "b"), &cache.admission, |_| None).unwrap()]);
+    let list = BTreeMap::from([cache.entry(watched, map("demo", "b")).unwrap()]);
     cache.replace(&(watched, Some("demo".to_owned())), list);
     let cluster = cache.world().unwrap().cluster.unwrap();
     let names: Vec<String> = cluster.children.keys().map(|id| id.key.to_string()).collect();
@@ -317,7 +317,7 @@ fn it_is_known_of_each_object_how_it_went() {
     cache.remove(watched, &key("deleted"), End::Deleted);
     cache.remove(watched, &key("swept"), End::Swept);
     // A list after a gap lacks one.
-    let kept = Entry::new(watched, realm("missed", &spec), &cache.admission, |_| None);
+    let kept = cache.entry(watched, realm("missed", &spec));
     cache.replace(&scope, kept.into_iter().collect());
     // Another one goes while its kind is not installed.
     cache.refuse(&scope, Unreadable::NotInstalled);

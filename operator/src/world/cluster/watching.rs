@@ -152,7 +152,7 @@ async fn follow(
                     cache.restarts.fetch_add(1, Ordering::Relaxed);
                 }
             }
-            Event::InitApply(object) => list.extend(Entry::new(scope.0, object, &cache.admission, |_| None)),
+            Event::InitApply(object) => list.extend(cache.entry(scope.0, object)),
             Event::InitDone => {
                 for key in list.keys() {
                     leaving.is_back(key);
