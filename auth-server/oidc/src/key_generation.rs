@@ -12,7 +12,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::Secret;
 use crate::config::{KeyStage, SealingKey, SignatureAlgorithm, SigningKey};
-use crate::jose::public_key::{Members, thumbprint_of};
+use crate::jose::public_key::{self, Members, thumbprint_of};
 
 /// The cryptographic library did not make a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -56,55 +56,47 @@ struct KeyPair {
 }
 
 impl KeyPair {
+    fn new(private: &[u8], public: &PublicKeyX509Der<'_>, members: Members) -> Self {
+        Self {
+            private: Secret::new(private.to_vec()),
+            public: public.as_ref().to_vec(),
+            members,
+        }
+    }
+
     fn p256() -> Result<Self, Unspecified> {
         let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING)?;
-        let public: PublicKeyX509Der<'_> = pair.public_key().as_der()?;
         // SEC 1 §2.3.3: a byte for the form, then both coordinates.
-        let point = pair.public_key().as_ref();
-        let (x, y) = point.split_at_checked(33).ok_or(Unspecified)?;
-        let x = x.get(1..).ok_or(Unspecified)?;
-        Ok(Self {
-            private: Secret::new(pair.to_pkcs8v1()?.as_ref().to_vec()),
-            public: public.as_ref().to_vec(),
-            members: vec![
-                ("crv", "P-256".into()),
-                ("kty", "EC".into()),
-                ("x", URL_SAFE_NO_PAD.encode(x)),
-                ("y", URL_SAFE_NO_PAD.encode(y)),
-            ],
-        })
+        let point = pair.public_key().as_ref().split_at_checked(33);
+        let (x, y) = point.ok_or(Unspecified)?;
+        let members = public_key::p256(x.get(1..).ok_or(Unspecified)?, y);
+        Ok(Self::new(
+            pair.to_pkcs8v1()?.as_ref(),
+            &pair.public_key().as_der()?,
+            members,
+        ))
     }
 
     fn ed25519() -> Result<Self, Unspecified> {
         let pair = Ed25519KeyPair::generate()?;
-        let public: PublicKeyX509Der<'_> = pair.public_key().as_der()?;
-        Ok(Self {
-            private: Secret::new(pair.to_pkcs8v1()?.as_ref().to_vec()),
-            public: public.as_ref().to_vec(),
-            members: vec![
-                ("crv", "Ed25519".into()),
-                ("kty", "OKP".into()),
-                ("x", URL_SAFE_NO_PAD.encode(pair.public_key())),
-            ],
-        })
+        let members = public_key::ed25519(pair.public_key().as_ref());
+        Ok(Self::new(
+            pair.to_pkcs8v1()?.as_ref(),
+            &pair.public_key().as_der()?,
+            members,
+        ))
     }
 
     /// Of 2048 bits.
     fn rsa() -> Result<Self, Unspecified> {
         let pair = rsa::KeyPair::generate(rsa::KeySize::Rsa2048)?;
         let key = pair.public_key();
-        let public: PublicKeyX509Der<'_> = key.as_der()?;
+        let members = public_key::rsa(
+            key.modulus().big_endian_without_leading_zero(),
+            key.exponent().big_endian_without_leading_zero(),
+        );
         let private: Pkcs8V1Der<'_> = pair.as_der()?;
-        let number = |number: &[u8]| URL_SAFE_NO_PAD.encode(number);
-        Ok(Self {
-            private: Secret::new(private.as_ref().to_vec()),
-            public: public.as_ref().to_vec(),
-            members: vec![
-                ("e", number(key.exponent().big_endian_without_leading_zero())),
-                ("kty", "RSA".into()),
-                ("n", number(key.modulus().big_endian_without_leading_zero())),
-            ],
-        })
+        Ok(Self::new(private.as_ref(), &key.as_der()?, members))
     }
 }
 

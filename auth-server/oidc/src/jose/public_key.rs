@@ -31,6 +31,34 @@ pub(crate) fn thumbprint(spki: &[u8]) -> Result<String, UnusableKey> {
 /// The required members of a JWK in lexicographic order (RFC 7638 §3.2). No value needs JSON escaping.
 pub(crate) type Members = Vec<(&'static str, String)>;
 
+/// Of a point on P-256, by its coordinates of 32 bytes each (RFC 7518 §6.2.1).
+pub(crate) fn p256(x: &[u8], y: &[u8]) -> Members {
+    vec![
+        ("crv", "P-256".into()),
+        ("kty", "EC".into()),
+        ("x", URL_SAFE_NO_PAD.encode(x)),
+        ("y", URL_SAFE_NO_PAD.encode(y)),
+    ]
+}
+
+/// Of an Ed25519 key (RFC 8037 §2).
+pub(crate) fn ed25519(x: &[u8]) -> Members {
+    vec![
+        ("crv", "Ed25519".into()),
+        ("kty", "OKP".into()),
+        ("x", URL_SAFE_NO_PAD.encode(x)),
+    ]
+}
+
+/// Of an RSA key, by its numbers without leading zeroes (RFC 7518 §6.3.1).
+pub(crate) fn rsa(n: &[u8], e: &[u8]) -> Members {
+    vec![
+        ("e", URL_SAFE_NO_PAD.encode(e)),
+        ("kty", "RSA".into()),
+        ("n", URL_SAFE_NO_PAD.encode(n)),
+    ]
+}
+
 /// The RFC 7638 thumbprint of a JWK, base64url.
 pub(crate) fn thumbprint_of(members: &Members) -> String {
     let json: Vec<String> = members
@@ -46,7 +74,6 @@ fn members(spki: &[u8]) -> Result<Members, UnusableKey> {
 }
 
 fn read(spki: &[u8]) -> Result<Option<Members>, openssl::error::ErrorStack> {
-    let encode = |bytes: Vec<u8>| URL_SAFE_NO_PAD.encode(bytes);
     let key = PKey::public_key_from_der(spki)?;
     Ok(match key.id() {
         Id::EC => {
@@ -58,26 +85,13 @@ fn read(spki: &[u8]) -> Result<Option<Members>, openssl::error::ErrorStack> {
             let mut context = BigNumContext::new()?;
             ec.public_key()
                 .affine_coordinates(ec.group(), &mut x, &mut y, &mut context)?;
-            Some(vec![
-                ("crv", "P-256".into()),
-                ("kty", "EC".into()),
-                ("x", encode(x.to_vec_padded(32)?)),
-                ("y", encode(y.to_vec_padded(32)?)),
-            ])
+            Some(p256(&x.to_vec_padded(32)?, &y.to_vec_padded(32)?))
         }
         Id::RSA => {
-            let rsa = key.rsa()?;
-            Some(vec![
-                ("e", encode(rsa.e().to_vec())),
-                ("kty", "RSA".into()),
-                ("n", encode(rsa.n().to_vec())),
-            ])
+            let key = key.rsa()?;
+            Some(rsa(&key.n().to_vec(), &key.e().to_vec()))
         }
-        Id::ED25519 => Some(vec![
-            ("crv", "Ed25519".into()),
-            ("kty", "OKP".into()),
-            ("x", encode(key.raw_public_key()?)),
-        ]),
+        Id::ED25519 => Some(ed25519(&key.raw_public_key()?)),
         _ => None,
     })
 }
