@@ -25,7 +25,18 @@ fn every_kind_round_trips() {
     ] {
         let mut client = client("shop", "Shop");
         client.authentication = authentication;
-        check_round_trip(&Resource::Client(client));
+        let secrets = match &client.authentication {
+            ClientAuthentication::SecretBasic(accepted) | ClientAuthentication::SecretPost(accepted) => {
+                Some(ClientSecrets {
+                    name: client.name.clone(),
+                    accepted: accepted.clone(),
+                })
+            }
+            ClientAuthentication::None | ClientAuthentication::PrivateKeyJwt { .. } => None,
+        };
+        let resource = Resource::Client(client);
+        assert_eq!(ClientSecrets::of(&encode(&resource)), secrets);
+        check_round_trip(&resource);
     }
 }
 
