@@ -20,7 +20,8 @@ const OBJECTS: usize = 1_000;
 const FEWER: usize = 200;
 
 /// What the operator may take with all of them when it finds them there, and when it saw them come; and for each one more,
-/// which also has two Secrets. These bounds only shrink; the goal of 50 MB in both cases is reached, that of 10 kB for each is not.
+/// which also has two Secrets. These bounds only shrink; the goal of 50 MB in both cases is reached, that of 10 kB for
+/// each is not.
 const BYTES: u64 = 44_000_000;
 const BYTES_SEEN: u64 = 51_000_000;
 const BYTES_EACH: u64 = 14_000;

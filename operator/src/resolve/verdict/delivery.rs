@@ -9,8 +9,8 @@ pub(super) struct Delivery<'a> {
     pub(super) acknowledgements: &'a Acknowledgements,
 }
 
-/// Where a resource is on its way, which lies in `shard`. One that was live everywhere stays so until a replica is known to serve less: that the
-/// operator cannot see a replica is no fact about it.
+/// Where a resource is on its way, which lies in `shard`. One that was live everywhere stays so until a replica is known
+/// to serve less: that the operator cannot see a replica is no fact about it.
 pub(super) fn programmed(id: &ResourceId, shard: Option<&Shard>, delivery: &Delivery<'_>, was_live: bool) -> Finding {
     let not = |reason, message: String| Finding::new(ConditionType::Programmed, false, reason, message);
     let Delivery {
