@@ -67,8 +67,8 @@ pub struct Realm {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Issuer {
     url: Box<str>,
-    authority: Box<str>,
-    path: Box<str>,
+    /// Where its path begins.
+    path_at: usize,
     secure: bool,
 }
 
@@ -104,13 +104,9 @@ impl Issuer {
         if !plain || normal != text || path.contains("//") || path.contains('%') {
             return Err(IssuerError::NotNormal);
         }
-        let authority = url
-            .port()
-            .map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
         Ok(Self {
+            path_at: text.len() - path.len(),
             url: text.into(),
-            authority: authority.into(),
-            path: path.into(),
             secure,
         })
     }
@@ -122,17 +118,18 @@ impl Issuer {
 
     /// Host with the port when it is not the scheme's default, as a browser writes it in `Host`.
     pub fn authority(&self) -> &str {
-        &self.authority
+        let scheme = if self.secure { "https://" } else { "http://" };
+        self.origin().strip_prefix(scheme).unwrap_or_default()
     }
 
     /// Path prefix: empty, or `/auth` without a trailing slash.
     pub fn path(&self) -> &str {
-        &self.path
+        self.url.get(self.path_at..).unwrap_or_default()
     }
 
     /// Scheme, host and port, as in an `Origin` header.
     pub fn origin(&self) -> &str {
-        self.url.get(..self.url.len() - self.path.len()).unwrap_or(&self.url)
+        self.url.get(..self.path_at).unwrap_or_default()
     }
 
     /// Whether the issuer is https. Only loopback issuers of a development fleet are not.
@@ -142,7 +139,7 @@ impl Issuer {
 }
 
 /// Lifetimes of what a realm issues.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TokenRules {
     /// Authorization code, default 60 s.
     pub code: Duration,
@@ -346,7 +343,7 @@ pub struct Client {
     /// Origins that may read its token, userinfo and revocation answers (CORS).
     pub allowed_origins: Box<[String]>,
     /// What it may use at the token endpoint.
-    pub grant_types: Box<[GrantType]>,
+    pub grant_types: Arc<[GrantType]>,
     /// Scopes it may ask for; each is known to the realm.
     pub scopes: Arc<[String]>,
     /// Scopes it gets when it asks for none.
@@ -356,7 +353,7 @@ pub struct Client {
     /// Whether a code request without `code_challenge` is refused (RFC 7636).
     pub pkce_required: bool,
     /// What its tokens are like.
-    pub tokens: ClientTokens,
+    pub tokens: Arc<ClientTokens>,
     /// When people are asked.
     pub consent: ConsentRule,
 }
@@ -382,7 +379,7 @@ pub enum ClientAuthentication {
 pub struct SecretHash(pub [u8; 32]);
 
 /// What a client may use at the token endpoint.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum GrantType {
     /// RFC 6749 §4.1.
     AuthorizationCode,
@@ -404,7 +401,7 @@ impl GrantType {
 }
 
 /// What a client's tokens are like. Lifetimes are already bounded by the realm.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ClientTokens {
     /// Shape of access tokens.
     pub format: AccessTokenFormat,
@@ -419,7 +416,7 @@ pub struct ClientTokens {
 }
 
 /// Shape of access tokens.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum AccessTokenFormat {
     /// RFC 9068.
     Jwt,

@@ -35,10 +35,17 @@ pub enum SignError {
 /// The keys of one realm, ready to use.
 pub struct Keys {
     set: KeySet,
-    pairs: Box<[Pair]>,
+    signing: Signing,
     macs: Box<[OnceLock<Option<Box<MacKey>>>]>,
     sealer: Sealer,
     jwks: OnceLock<Document>,
+}
+
+/// What every signature needs, side by side: among thousands of realms each line of memory is far away.
+struct Signing {
+    pairs: Box<[Pair]>,
+    /// Which of them signs with each algorithm, in order of [`SignatureAlgorithm::ALL`].
+    active: [Option<u16>; SignatureAlgorithm::ALL.len()],
     signatures: AtomicU64,
 }
 
@@ -53,11 +60,10 @@ impl Keys {
     /// Takes up a key set. Nothing is loaded yet.
     pub fn new(set: KeySet) -> Self {
         Self {
-            pairs: set.signing.iter().map(|_| Pair::default()).collect(),
+            signing: Signing::new(&set.signing),
             macs: set.sealing.iter().map(|_| OnceLock::new()).collect(),
             sealer: Sealer::new(set.realm, &set.sealing),
             jwks: OnceLock::new(),
-            signatures: AtomicU64::new(0),
             set,
         }
     }
@@ -79,37 +85,33 @@ impl Keys {
 
     /// The algorithms that the realm can sign with now, in order of preference, each once.
     pub fn signing_algorithms(&self) -> impl Iterator<Item = SignatureAlgorithm> {
-        SignatureAlgorithm::ALL
-            .into_iter()
-            .filter(|algorithm| self.active(*algorithm).is_some())
-    }
-
-    fn active(&self, algorithm: SignatureAlgorithm) -> Option<(&SigningKey, &Pair)> {
-        self.set
-            .signing
-            .iter()
-            .zip(&self.pairs)
-            .find(|(key, _)| key.stage == KeyStage::Active && key.algorithm == algorithm)
+        let all = SignatureAlgorithm::ALL.into_iter().zip(self.signing.active);
+        all.filter_map(|(algorithm, key)| key.map(|_| algorithm))
     }
 
     /// Signs `claims` (a JSON object) with the active key of `algorithm`.
     pub fn sign(&self, algorithm: SignatureAlgorithm, typ: TokenType, claims: &[u8]) -> Result<String, SignError> {
-        let (key, pair) = self.active(algorithm).ok_or(SignError::NoKey(algorithm.name()))?;
+        let active = self
+            .signing
+            .active(algorithm)
+            .ok_or(SignError::NoKey(algorithm.name()))?;
+        let pair = self.signing.pairs.get(active).ok_or(UnusableKey)?;
         let signer = pair
             .signer
             .get_or_init(|| {
+                let key = self.set.signing.get(active).ok_or(UnusableKey)?;
                 let private = key.private.as_ref().ok_or(UnusableKey)?;
                 Signer::new(key.algorithm, &key.kid, private.expose()).map(Box::new)
             })
             .as_ref()
             .map_err(|unusable| *unusable)?;
-        self.signatures.fetch_add(1, Ordering::Relaxed);
+        self.signing.signatures.fetch_add(1, Ordering::Relaxed);
         Ok(signer.sign(typ, claims)?)
     }
 
     /// Signatures asked for so far, those of session cookies not counted: what flows cost most beside hashes.
     pub fn signatures(&self) -> u64 {
-        self.signatures.load(Ordering::Relaxed)
+        self.signing.signatures.load(Ordering::Relaxed)
     }
 
     /// The payload of a token of type `typ` that this realm signed with a key it still publishes. Claims, expiry
@@ -121,7 +123,7 @@ impl Keys {
             .set
             .signing
             .iter()
-            .zip(&self.pairs)
+            .zip(&self.signing.pairs)
             .find(|(key, _)| key.kid == kid)
             .ok_or(JwsError::UnknownKey)?;
         token.expect_type(typ)?;
@@ -175,6 +177,25 @@ impl Keys {
                 .collect();
             Document::new(json!({ "keys": keys }).to_string().into_bytes())
         })
+    }
+}
+
+impl Signing {
+    fn new(keys: &[SigningKey]) -> Self {
+        let active = SignatureAlgorithm::ALL.map(|algorithm| {
+            let is_active = |key: &SigningKey| key.stage == KeyStage::Active && key.algorithm == algorithm;
+            keys.iter().position(is_active).and_then(|at| u16::try_from(at).ok())
+        });
+        Self {
+            pairs: keys.iter().map(|_| Pair::default()).collect(),
+            active,
+            signatures: AtomicU64::new(0),
+        }
+    }
+
+    /// The place of the key that signs with `algorithm`.
+    fn active(&self, algorithm: SignatureAlgorithm) -> Option<usize> {
+        self.active.get(algorithm as usize).copied().flatten().map(usize::from)
     }
 }
 

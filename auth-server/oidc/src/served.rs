@@ -4,11 +4,13 @@
 //! first use survive the swap.
 
 mod clients;
+mod issuers;
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
 pub use self::clients::Clients;
+use self::issuers::Issuers;
 use crate::config::{Client, Realm, Resource};
 use crate::discovery;
 use crate::document::Document;
@@ -18,19 +20,10 @@ use crate::keys::Keys;
 /// Everything a fleet serves.
 #[derive(Clone, Debug, Default)]
 pub struct Served {
-    hosts: HashMap<Arc<str>, Arc<Host>>,
+    issuers: Issuers,
     realms: HashMap<RealmId, Arc<ServedRealm>>,
     /// What is known of realms that cannot be served yet: rules, keys or clients that wait for the rest.
     waiting: HashMap<RealmId, Parts>,
-}
-
-/// The realms of one host.
-#[derive(Clone, Debug, Default)]
-struct Host {
-    /// By the path of the issuer.
-    realms: HashMap<Arc<str>, Arc<ServedRealm>>,
-    /// Segments of the longest such path, or more.
-    deepest: usize,
 }
 
 /// A realm with its keys and clients, ready to serve.
@@ -77,7 +70,7 @@ impl Served {
     /// The realm whose issuer matches `authority` and is the longest prefix of `path`, with the rest of the path
     /// (`/oauth2/token`). A prefix ends at a slash: `/auth` does not serve `/authority`.
     pub fn find<'s, 'p>(&'s self, authority: &str, path: &'p str) -> Option<(&'s Arc<ServedRealm>, &'p str)> {
-        self.hosts.get(authority)?.find(path)
+        self.issuers.find(authority, path)
     }
 
     /// The realm of that id.
@@ -115,10 +108,10 @@ impl Served {
                 })
                 .apply(change);
         }
-        let mut hosts = self.hosts.clone();
+        let mut issuers = self.issuers.clone();
         for (id, parts) in touched {
             if let Some(before) = self.realms.get(&id) {
-                take_off(&mut hosts, before);
+                issuers.remove(before);
             }
             match parts {
                 Parts {
@@ -133,7 +126,7 @@ impl Served {
                         clients,
                         discovery,
                     });
-                    put_on(&mut hosts, &served);
+                    issuers.put(&served);
                     realms.insert(id, served);
                 }
                 parts if parts.is_empty() => {}
@@ -142,40 +135,11 @@ impl Served {
                 }
             }
         }
-        Self { hosts, realms, waiting }
-    }
-}
-
-impl Host {
-    /// One lookup for each path that may be an issuer's: 10 000 realms of one host cost as much as one.
-    fn find<'s, 'p>(&'s self, path: &'p str) -> Option<(&'s Arc<ServedRealm>, &'p str)> {
-        (0..=self.deepest).rev().find_map(|segments| {
-            let mut ends = path.match_indices('/').map(|(at, _)| at).chain([path.len()]);
-            let (issuer_path, rest) = path.split_at_checked(ends.nth(segments)?)?;
-            Some((self.realms.get(issuer_path)?, rest))
-        })
-    }
-}
-
-fn put_on(hosts: &mut HashMap<Arc<str>, Arc<Host>>, served: &Arc<ServedRealm>) {
-    let issuer = &served.realm.issuer;
-    let host = Arc::make_mut(hosts.entry(issuer.authority().into()).or_default());
-    host.deepest = host.deepest.max(issuer.path().matches('/').count());
-    host.realms.insert(issuer.path().into(), Arc::clone(served));
-}
-
-fn take_off(hosts: &mut HashMap<Arc<str>, Arc<Host>>, served: &ServedRealm) {
-    let issuer = &served.realm.issuer;
-    let Some(host) = hosts.get_mut(issuer.authority()) else {
-        return;
-    };
-    let host = Arc::make_mut(host);
-    let same = |other: &Arc<ServedRealm>| other.realm.id == served.realm.id;
-    if host.realms.get(issuer.path()).is_some_and(same) {
-        host.realms.remove(issuer.path());
-    }
-    if host.realms.is_empty() {
-        hosts.remove(issuer.authority());
+        Self {
+            issuers,
+            realms,
+            waiting,
+        }
     }
 }
 
@@ -307,6 +271,30 @@ mod tests {
         assert!(without.knows(RealmId::of_issuer(issuers[0])), "its rules wait for keys");
         let again = without.with(put(issuers[0]).to_vec());
         assert_eq!(found(&again, "a.example", "/"), Some((issuers[0], "/")));
+    }
+
+    #[test]
+    fn a_place_is_of_the_realm_that_came_last_and_only_that_one_gives_it_up() {
+        let issuers = ["https://localhost:8443/auth", "http://localhost:8443/auth"];
+        let served = Served::default()
+            .with(put(issuers[0]).to_vec())
+            .with(put(issuers[1]).to_vec());
+        assert_eq!(found(&served, "localhost:8443", "/auth"), Some((issuers[1], "")));
+        let still = served.with(vec![Change::RemoveRealm(RealmId::of_issuer(issuers[0]))]);
+        assert_eq!(found(&still, "localhost:8443", "/auth"), Some((issuers[1], "")));
+        let gone = still.with(vec![Change::RemoveRealm(RealmId::of_issuer(issuers[1]))]);
+        assert_eq!(found(&gone, "localhost:8443", "/auth"), None);
+    }
+
+    #[test]
+    fn realms_of_one_path_on_many_hosts_do_not_stand_for_each_other() {
+        let hosts: Vec<String> = (0..200).map(|number| format!("host-{number}.example")).collect();
+        let issuers: Vec<String> = hosts.iter().map(|host| format!("https://{host}/auth")).collect();
+        let served = Served::default().with(issuers.iter().flat_map(|issuer| put(issuer)).collect());
+        for (host, issuer) in hosts.iter().zip(&issuers) {
+            assert_eq!(found(&served, host, "/auth/login"), Some((issuer.as_str(), "/login")));
+            assert_eq!(found(&served, host, "/login"), None);
+        }
     }
 
     proptest! {

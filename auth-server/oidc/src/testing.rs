@@ -173,7 +173,8 @@ pub fn client(client_id: &str) -> Client {
             id_token_algorithm: SignatureAlgorithm::Es256,
             access_token_algorithm: SignatureAlgorithm::Es256,
             rotate_refresh: true,
-        },
+        }
+        .into(),
         consent: ConsentRule::Skip,
     }
 }

@@ -4,6 +4,7 @@ mod front;
 mod realm;
 mod signature;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
@@ -199,7 +200,7 @@ async fn a_refresh_token_is_worth_nothing_to_another_client_and_stays_good_for_i
 #[actix_web::test]
 async fn an_expired_code_is_refused() {
     let mut client = testing::client("app");
-    client.tokens.lifetimes.code = Duration::from_millis(1);
+    Arc::make_mut(&mut client.tokens).lifetimes.code = Duration::from_millis(1);
     let server = TestFleet::new(database::postgres().await, [client]).await.start().await;
     let code = code(&server, "app", "openid").await;
     // Looked at with a wrong address, which does not spend it.
@@ -216,8 +217,9 @@ async fn an_expired_code_is_refused() {
 #[actix_web::test]
 async fn expired_tokens_are_refused_everywhere() {
     let mut client = testing::client("app");
-    client.tokens.lifetimes.access = Duration::from_millis(1);
-    client.tokens.lifetimes.refresh = Duration::from_millis(1);
+    let tokens = Arc::make_mut(&mut client.tokens);
+    tokens.lifetimes.access = Duration::from_millis(1);
+    tokens.lifetimes.refresh = Duration::from_millis(1);
     let server = TestFleet::new(database::postgres().await, [client]).await.start().await;
     let code = code(&server, "app", "openid").await;
     let tokens = exchange(&server, "app", &code).await;

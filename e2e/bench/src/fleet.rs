@@ -147,7 +147,8 @@ pub fn client(issuer: &str, client_id: &str) -> Result<Client> {
             id_token_algorithm: SignatureAlgorithm::Es256,
             access_token_algorithm: SignatureAlgorithm::Es256,
             rotate_refresh: true,
-        },
+        }
+        .into(),
         consent: ConsentRule::Skip,
     })
 }

@@ -118,7 +118,8 @@ pub(crate) fn client(client_id: &str, display_name: &str) -> Client {
             id_token_algorithm: SignatureAlgorithm::Es256,
             access_token_algorithm: SignatureAlgorithm::EdDsa,
             rotate_refresh: true,
-        },
+        }
+        .into(),
         consent: ConsentRule::Remember,
     }
 }

@@ -92,7 +92,7 @@ pub(crate) fn compile(key: &ObjectKey, client: &crds::Client, context: &Context<
         scopes: scopes.into(),
         audiences: audiences.into(),
         pkce_required: spec.pkce == Pkce::Required || spec.client_type == ClientType::Public,
-        tokens,
+        tokens: tokens.into(),
         consent: match spec.consent {
             ConsentMode::Ask => ConsentRule::Ask,
             ConsentMode::Remember => ConsentRule::Remember,

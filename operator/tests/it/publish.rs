@@ -66,7 +66,8 @@ pub(crate) fn client(client_id: &str, display_name: &str) -> Resource {
             id_token_algorithm: SignatureAlgorithm::Es256,
             access_token_algorithm: SignatureAlgorithm::Es256,
             rotate_refresh: true,
-        },
+        }
+        .into(),
         consent: ConsentRule::Ask,
     })
 }
@@ -403,7 +404,7 @@ async fn fifty_servers_get_one_edit_as_one_small_update() {
         move |acks: &Arc<operator::publish::Acks>| {
             acks.fleets
                 .values()
-                .any(|fleet| fleet.acknowledgements(ready.clone()).serving(head) == 50)
+                .any(|fleet| fleet.acknowledgements(ready.clone()).answers().serving(head) == 50)
         }
     };
     let first = world.committed().head();

@@ -5,13 +5,15 @@ use std::collections::{BTreeMap, HashSet};
 use std::hash::Hash;
 use std::sync::Arc;
 
-use super::{Client, Realm, Resource, Scope};
+use super::{Client, ClientTokens, GrantType, Realm, Resource, Scope};
 
 /// The values that resources have in common.
 #[derive(Debug, Default)]
 pub struct Shared {
     scopes: HashSet<Arc<BTreeMap<String, Scope>>>,
     lists: HashSet<Arc<[String]>>,
+    grants: HashSet<Arc<[GrantType]>>,
+    tokens: HashSet<Arc<ClientTokens>>,
 }
 
 impl Shared {
@@ -32,11 +34,15 @@ impl Shared {
                 scopes,
                 default_scopes,
                 audiences,
+                grant_types,
+                tokens,
                 ..
             }) => {
                 share(&mut self.lists, scopes);
                 share(&mut self.lists, default_scopes);
                 share(&mut self.lists, audiences);
+                share(&mut self.grants, grant_types);
+                share(&mut self.tokens, tokens);
             }
             Resource::Keys(_) => {}
         }
@@ -46,6 +52,8 @@ impl Shared {
     pub fn forget_unused(&mut self) {
         self.scopes.retain(|value| Arc::strong_count(value) > 1);
         self.lists.retain(|value| Arc::strong_count(value) > 1);
+        self.grants.retain(|value| Arc::strong_count(value) > 1);
+        self.tokens.retain(|value| Arc::strong_count(value) > 1);
     }
 }
 
@@ -83,6 +91,7 @@ mod tests {
             panic!("clients")
         };
         assert!(Arc::ptr_eq(&one.scopes, &other.scopes) && !Arc::ptr_eq(&one.scopes, &one.default_scopes));
+        assert!(Arc::ptr_eq(&one.grant_types, &other.grant_types) && Arc::ptr_eq(&one.tokens, &other.tokens));
         let asked_for = testing::client("app").scopes;
         assert!(known.lists.contains(&asked_for));
         drop(clients);

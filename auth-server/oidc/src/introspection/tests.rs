@@ -1,3 +1,4 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -27,7 +28,7 @@ fn is_active(world: &World, caller: &str, token: &str) -> bool {
 
 fn world(format: AccessTokenFormat) -> World {
     let mut app = testing::client("app");
-    app.tokens.format = format;
+    Arc::make_mut(&mut app.tokens).format = format;
     app.audiences = ["https://orders.example".into()].into();
     let mut orders = testing::client("orders");
     orders.audiences = ["https://orders.example".into()].into();

@@ -402,7 +402,7 @@ fn tokens_bound_to_a_session_end_with_it() {
 fn a_public_client_s_refresh_tokens_rotate_whatever_is_configured() {
     let mut clients = [testing::client("app"), testing::public_client("spa")];
     for client in &mut clients {
-        client.tokens.rotate_refresh = false;
+        Arc::make_mut(&mut client.tokens).rotate_refresh = false;
     }
     let world = World::new(clients);
     let token = first_refresh_token(&world);
@@ -453,7 +453,7 @@ fn client_credentials_are_not_for_public_clients() {
 
 #[test]
 fn a_grant_that_the_client_may_not_use_is_refused() {
-    let world = world_with(|client| client.grant_types = Box::default());
+    let world = world_with(|client| client.grant_types = Arc::default());
     for grant_type in ["authorization_code", "refresh_token", "client_credentials"] {
         assert_eq!(
             refused(ask(&world, "app", 1, &[("grant_type", grant_type)])),
@@ -499,7 +499,7 @@ fn an_audience_is_granted_only_from_the_client_s_list_and_within_the_authorizati
 
 #[test]
 fn opaque_access_tokens_are_sealed_and_tell_nothing() {
-    let world = world_with(|client| client.tokens.format = AccessTokenFormat::Opaque);
+    let world = world_with(|client| Arc::make_mut(&mut client.tokens).format = AccessTokenFormat::Opaque);
     let token = redeem(&world, &code(), 1).unwrap().access_token;
     let bytes = URL_SAFE_NO_PAD.decode(&token).unwrap();
     assert!(!bytes.windows(7).any(|window| window == b"profile"));
@@ -511,8 +511,9 @@ fn opaque_access_tokens_are_sealed_and_tell_nothing() {
 fn tokens_are_signed_with_the_algorithms_of_the_client_and_are_not_interchangeable() {
     for algorithm in SignatureAlgorithm::ALL {
         let world = world_with(|client| {
-            client.tokens.id_token_algorithm = algorithm;
-            client.tokens.access_token_algorithm = algorithm;
+            let tokens = Arc::make_mut(&mut client.tokens);
+            tokens.id_token_algorithm = algorithm;
+            tokens.access_token_algorithm = algorithm;
         });
         let answer = redeem(&world, &code(), 1).unwrap();
         let id_token = answer.id_token.unwrap();

@@ -2,6 +2,7 @@
 
 use oidc::config::{Client, ConsentRule};
 use oidc::testing;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{claims_of, fleet_of, follow, id_token, outcome, outcome_of, signed_in, start, submit};
@@ -102,7 +103,7 @@ async fn login_hint_fills_the_field_as_text() {
 async fn the_answer_is_about_whom_the_id_token_hint_names_or_nobody() {
     let mut client = testing::client("app");
     // Hints are good long after they expired.
-    client.tokens.lifetimes.id = Duration::from_millis(1);
+    Arc::make_mut(&mut client.tokens).lifetimes.id = Duration::from_millis(1);
     let fleet = fleet_of(client).await;
     fleet.add_person("bob", "a password of bob").await;
     let server = fleet.start().await;

@@ -188,9 +188,12 @@ fn clients() -> Result<Vec<Client>> {
         let tokens = ClientTokens {
             format,
             access_token_algorithm,
-            ..client.tokens
+            ..*client.tokens
         };
-        Ok(Client { tokens, ..client })
+        Ok(Client {
+            tokens: tokens.into(),
+            ..client
+        })
     };
     let (jwt, opaque) = (AccessTokenFormat::Jwt, AccessTokenFormat::Opaque);
     let mut clients = vec![

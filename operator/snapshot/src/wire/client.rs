@@ -150,7 +150,7 @@ impl From<&config::Client> for Client {
             default_scopes: default_scopes.clone(),
             audiences: audiences.clone(),
             pkce_required: *pkce_required,
-            tokens: tokens.into(),
+            tokens: tokens.as_ref().into(),
             consent: (*consent).into(),
         }
     }
@@ -211,7 +211,7 @@ impl TryFrom<Client> for config::Client {
             default_scopes,
             audiences,
             pkce_required,
-            tokens: tokens.try_into()?,
+            tokens: config::ClientTokens::try_from(tokens)?.into(),
             consent: consent.into(),
         })
     }

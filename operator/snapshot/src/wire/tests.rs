@@ -142,7 +142,7 @@ proptest! {
         let mut client = client(&client_id, &display_name);
         client.redirect_uris = uris.into();
         client.authentication = ClientAuthentication::SecretPost(secrets.into_iter().map(SecretHash).collect());
-        client.tokens.lifetimes.access = Duration::from_millis(access_millis);
+        Arc::make_mut(&mut client.tokens).lifetimes.access = Duration::from_millis(access_millis);
         client.pkce_required = pkce_required;
         check_round_trip(&Resource::Client(client));
     }
