@@ -111,7 +111,7 @@ type ClientOutcome = Outcome<oidc::config::Client, Context>;
 /// What a Client shows of its surroundings.
 #[derive(Debug, Default)]
 struct Context {
-    issuer: Option<String>,
+    issuer: Option<Issuer>,
     effective: Option<EffectiveClient>,
     secrets: Option<secrets::Secrets>,
 }
@@ -300,7 +300,7 @@ fn compile_client(inputs: &Inputs<'_>, key: &ObjectKey, client: &crds::Client, r
         .as_ref()
         .and_then(|fleet| secrets::decide(inputs, fleet, compiled.id, key, client));
     let mut context = Context {
-        issuer: Some(compiled.issuer.as_str().to_owned()),
+        issuer: Some(compiled.issuer.clone()),
         ..Context::default()
     };
     let surroundings = client::Context {

@@ -1,12 +1,13 @@
 //! The artefact: manifest and shards together, the whole committed configuration of a fleet.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use oidc::config::Resource;
 use oidc::id::RealmId;
 
-use crate::hash::Hash;
+use crate::hash::{Hash, Parts};
 use crate::id::ResourceId;
 use crate::manifest::{Counts, Head, Manifest, ManifestError};
 use crate::shard::{Entry, Refusal, SHARD_COUNT, Shard, ShardError, Tombstone, shard_file};
@@ -215,8 +216,16 @@ impl Shard {
 impl Manifest {
     /// The hash that [`Manifest::content`] is, over names and versions in order of the names.
     pub fn content_of<'a>(versions: impl IntoIterator<Item = (&'a ResourceId, Hash)>) -> Hash {
-        let parts = |(id, hash): (&ResourceId, Hash)| [id.to_string().into_bytes(), hash.as_bytes().to_vec()];
-        Hash::of_parts(versions.into_iter().flat_map(parts))
+        let mut parts = Parts::new();
+        let mut name = String::new();
+        for (id, version) in versions {
+            name.clear();
+            // A String takes everything.
+            let _ = write!(name, "{id}");
+            parts.add(name.as_bytes());
+            parts.add(version.as_bytes());
+        }
+        parts.finish()
     }
 }
 

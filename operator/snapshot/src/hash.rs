@@ -22,13 +22,11 @@ impl Hash {
 
     /// The hash of several parts, each preceded by its length, so that no two lists of parts collide.
     pub fn of_parts(parts: impl IntoIterator<Item: AsRef<[u8]>>) -> Self {
-        let mut context = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
+        let mut hasher = Parts::new();
         for part in parts {
-            let part = part.as_ref();
-            context.update(&(part.len() as u64).to_be_bytes());
-            context.update(part);
+            hasher.add(part.as_ref());
         }
-        Self::finish(&context.finish())
+        hasher.finish()
     }
 
     /// The hash that these 32 bytes are.
@@ -50,6 +48,24 @@ impl Hash {
         let mut bytes = [0; 32];
         bytes.copy_from_slice(digest.as_ref());
         Self(bytes)
+    }
+}
+
+/// [`Hash::of_parts`], part by part.
+pub(crate) struct Parts(aws_lc_rs::digest::Context);
+
+impl Parts {
+    pub(crate) fn new() -> Self {
+        Self(aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256))
+    }
+
+    pub(crate) fn add(&mut self, part: &[u8]) {
+        self.0.update(&(part.len() as u64).to_be_bytes());
+        self.0.update(part);
+    }
+
+    pub(crate) fn finish(self) -> Hash {
+        Hash::finish(&self.0.finish())
     }
 }
 

@@ -3,16 +3,16 @@
 
 mod tombstones;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use oidc::config::Resource;
 use oidc::id::RealmId;
 use oidc::time::Timestamp;
 
+use crate::acknowledgements::{Acknowledgements, Answers};
 use crate::artefact::{Artefact, Stored, content_of};
 use crate::fleet::Fleet;
-use crate::hash::Hash;
 use crate::id::ResourceId;
 use crate::manifest::{Counts, Head, Manifest, RecentLoss, SCHEMA, ServerVersion, ShrinkGuard};
 use crate::shard::{Entry, Refusal, SHARD_COUNT, Shard};
@@ -57,86 +57,6 @@ impl Inputs {
     }
 }
 
-/// What the servers of a fleet answered.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Acknowledgements {
-    /// The replicas that people are sent to, by pod UID.
-    pub ready: BTreeSet<String>,
-    /// The last answer of each connected replica, by pod UID.
-    pub by_pod: BTreeMap<String, Acknowledgement>,
-    /// The highest position that an authenticated server ever named.
-    pub highest: Option<Head>,
-}
-
-/// What one server serves.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Acknowledgement {
-    /// The position of the configuration.
-    pub head: Head,
-    /// Its content hash.
-    pub content: Hash,
-    /// What of it is not served as it says.
-    pub rejected: BTreeMap<ResourceId, Refusal>,
-}
-
-impl Acknowledgements {
-    /// How many of the ready replicas serve what was committed at `since`, or later in the same epoch.
-    pub fn serving(&self, since: Head) -> usize {
-        self.of_ready().flatten().filter(|answer| answer.reaches(since)).count()
-    }
-
-    /// How many of the ready replicas are known to serve something older than what was committed at `since`. Those that
-    /// have not answered are not among them.
-    pub fn behind(&self, since: Head) -> usize {
-        self.of_ready()
-            .flatten()
-            .filter(|answer| !answer.reaches(since))
-            .count()
-    }
-
-    /// Whether there are ready replicas and all of them accepted `version` of `id`, committed at `since`.
-    pub fn accepted(&self, id: &ResourceId, version: Hash, since: Head) -> bool {
-        let accepts = |answer: Option<&Acknowledgement>| answer.is_some_and(|it| it.accepts(id, version, since));
-        !self.ready.is_empty() && self.of_ready().all(accepts)
-    }
-
-    /// The answer of each ready replica, where there is one. Asked for every resource, so both lists are walked once.
-    fn of_ready(&self) -> impl Iterator<Item = Option<&Acknowledgement>> {
-        let mut answers = self.by_pod.iter().peekable();
-        self.ready.iter().map(move |pod| {
-            while answers.next_if(|(other, _)| *other < pod).is_some() {}
-            let (_, answer) = answers.next_if(|(other, _)| *other == pod)?;
-            Some(answer)
-        })
-    }
-
-    /// A position above `manifest` when a server has other content from the same position: it would refuse that of the
-    /// manifest for ever. Two histories had the same beginning and went on differently.
-    fn contradiction(&self, manifest: &Manifest) -> Option<Head> {
-        let contradicts = |answer: &Acknowledgement| answer.head == manifest.head && answer.content != manifest.content;
-        self.by_pod.values().any(contradicts).then_some(Head {
-            generation: manifest.head.generation.saturating_add(1),
-            ..manifest.head
-        })
-    }
-
-    fn refusal(&self, id: &ResourceId, version: Hash) -> Option<&Refusal> {
-        let refusals = self.by_pod.values().filter_map(|answer| answer.rejected.get(id));
-        refusals.into_iter().find(|refusal| refusal.version == version)
-    }
-}
-
-impl Acknowledgement {
-    fn reaches(&self, since: Head) -> bool {
-        self.head.epoch == since.epoch && self.head.generation >= since.generation
-    }
-
-    fn accepts(&self, id: &ResourceId, version: Hash, since: Head) -> bool {
-        let refusal = self.rejected.get(id);
-        self.reaches(since) && refusal.is_none_or(|refusal| refusal.version != version)
-    }
-}
-
 /// The next configuration, and what could not be taken into it.
 #[derive(Debug)]
 pub struct Step {
@@ -170,6 +90,7 @@ impl Artefact {
             .and_then(|previous| inputs.acknowledgements.contradiction(previous.manifest()))
             .max(highest);
         let (reopened, following) = following(previous.map(Self::head), highest, inputs.now);
+        let answers = inputs.acknowledgements.answers();
         let mut excluded = BTreeMap::new();
         let mut wanted = by_shard(inputs.desired, &mut excluded);
         let mut standing: BTreeMap<u8, BTreeMap<RealmId, Standing>> = BTreeMap::new();
@@ -185,7 +106,7 @@ impl Artefact {
                 epoch: previous.map_or(0, |previous| previous.head().epoch),
                 generation: following.generation,
                 wanted: wanted.remove(&number).unwrap_or_default(),
-                acknowledgements: &inputs.acknowledgements,
+                answers: &answers,
                 standing: standing.remove(&number).unwrap_or_default(),
                 now: inputs.now,
             };
@@ -268,7 +189,7 @@ struct Plan<'a> {
     /// The generation that changes are committed in.
     generation: u64,
     wanted: Wanted,
-    acknowledgements: &'a Acknowledgements,
+    answers: &'a Answers<'a>,
     standing: BTreeMap<RealmId, Standing>,
     now: Timestamp,
 }
@@ -330,8 +251,7 @@ impl Plan<'_> {
             generation: entry.since_generation,
         };
         let mut entry = entry.clone();
-        if let Some(refusal) = self.acknowledgements.refusal(id, version) {
-            let accepts = |answer: &Acknowledgement| answer.accepts(id, version, since);
+        if let Some(refusal) = self.answers.refusal(id, version) {
             let served = match entry.former {
                 Some(former) => Some(Entry {
                     since_generation: self.generation,
@@ -339,11 +259,11 @@ impl Plan<'_> {
                     former: None,
                 }),
                 // One server, older or newer than the others, does not take from them what they serve.
-                None => self.acknowledgements.of_ready().flatten().any(accepts).then_some(entry),
+                None => self.answers.is_accepted_somewhere(id, version, since).then_some(entry),
             };
             return (served, Some(refusal.clone()));
         }
-        if self.acknowledgements.accepted(id, version, since) {
+        if entry.former.is_some() && self.answers.accepted(id, version, since) {
             entry.former = None;
         }
         (Some(entry), before.refused.get(id).cloned())

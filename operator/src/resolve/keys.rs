@@ -198,7 +198,8 @@ fn published_everywhere(inputs: &Inputs<'_>) -> bool {
                 generation: entry.since_generation,
                 ..previous.head()
             };
-            inputs.acknowledgements.accepted(&id, entry.current.version(), since)
+            let answers = inputs.acknowledgements.answers();
+            answers.accepted(&id, entry.current.version(), since)
         })
     })
 }

@@ -33,11 +33,18 @@ pub(crate) struct Facts<'a> {
     pub(crate) name: &'a str,
     /// The value that it shows.
     pub(crate) shown: Option<&'a [u8]>,
-    /// What servers were last told to accept.
-    pub(crate) served: &'a [SecretHash],
-    /// Whether every ready replica accepts that.
-    pub(crate) is_everywhere: bool,
+    /// What servers accept: asked for only while a secret is on its way.
+    pub(crate) served: &'a dyn Fn() -> Served,
     pub(crate) now: Timestamp,
+}
+
+/// What servers accept.
+#[derive(Debug, Default)]
+pub(crate) struct Served {
+    /// What they were last told to accept.
+    pub(crate) hashes: Vec<SecretHash>,
+    /// Whether every ready replica does.
+    pub(crate) is_everywhere: bool,
 }
 
 /// What follows.
@@ -87,10 +94,10 @@ impl Facts<'_> {
 
     /// There is no ledger yet.
     fn begin(&self, decision: &mut Decision) {
-        let served = self.served.iter().map(|hash| Entry::unknown(*hash, self.now));
-        decision.ledger.entries = served.collect();
+        let served = (self.served)().hashes;
+        decision.ledger.entries = served.iter().map(|hash| Entry::unknown(*hash, self.now)).collect();
         let known = |value: &&[u8]| {
-            let is_served = self.served.is_empty() || self.served.contains(&hash(value));
+            let is_served = served.is_empty() || served.contains(&hash(value));
             value.len() >= defaults::SHORTEST_SECRET && is_served
         };
         let Some(value) = self.shown.filter(known) else {
@@ -119,8 +126,11 @@ impl Facts<'_> {
         }
         if latest.shown.is_none() && !shows_latest {
             let is_first = decision.ledger.entries.len() == 1;
-            let is_accepted = self.is_everywhere && self.served.contains(&latest.hash);
-            if is_first || is_accepted {
+            let is_accepted = || {
+                let served = (self.served)();
+                served.is_everywhere && served.hashes.contains(&latest.hash)
+            };
+            if is_first || is_accepted() {
                 decision.show = Some(value);
             } else {
                 self.keep(decision);

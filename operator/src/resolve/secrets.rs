@@ -1,17 +1,17 @@
 //! The generated secrets of all Clients: what is decided about each, and the Secrets that follow from it.
 
-use std::collections::BTreeSet;
+use std::collections::HashSet;
 
 use crds::client::SecretSource;
 use crds::conditions::{ConditionType, Reason};
 use crds::manifests::Kind;
-use oidc::config::{self, ClientAuthentication, Issuer, SecretHash};
+use oidc::config::{self, ClientAuthentication, SecretHash};
 use oidc::id::RealmId;
 use snapshot::{Acknowledgements, ClientSecrets, Head, ResourceId};
 
 use super::former::Former;
 use super::outcome::Origin;
-use super::rotation::{Decision, Facts, Ledger};
+use super::rotation::{Decision, Facts, Ledger, Served};
 use super::{Clients, Inputs, Problem, Resolution, is_paused};
 use crate::build::client as build;
 use crate::world::{ObjectId, ObjectKey, SecretObject};
@@ -76,8 +76,10 @@ pub(super) fn decide(
             });
         }
     };
-    let id = ResourceId::Client(realm, super::client::client_id(key, client).as_str().into());
-    let (served, is_everywhere) = served(inputs, fleet, &id, key);
+    let served = || {
+        let id = ResourceId::Client(realm, super::client::client_id(key, client).as_str().into());
+        served(inputs, fleet, &id, key)
+    };
     let annotation = |name: &str| client.metadata.annotations.as_ref()?.get(name).map(String::as_str);
     let decision = Facts {
         rotation: client.spec.rotation.as_ref(),
@@ -87,7 +89,6 @@ pub(super) fn decide(
         name: &build::secret_key(key, client).name,
         shown,
         served: &served,
-        is_everywhere,
         now: inputs.now,
     }
     .decide();
@@ -99,14 +100,14 @@ pub(super) fn decide(
 }
 
 /// The hashes that servers were last told to accept for this Client, and whether every ready replica does.
-fn served(inputs: &Inputs<'_>, fleet: &ObjectKey, id: &ResourceId, key: &ObjectKey) -> (Vec<SecretHash>, bool) {
+fn served(inputs: &Inputs<'_>, fleet: &ObjectKey, id: &ResourceId, key: &ObjectKey) -> Served {
     let Some(previous) = inputs.previous.get(fleet) else {
-        return (Vec::new(), false);
+        return Served::default();
     };
     let entry = previous.entry(id);
     let secrets = entry.and_then(|entry| Some((entry, ClientSecrets::of(&entry.current)?)));
     let Some((entry, secrets)) = secrets.filter(|(_, secrets)| key.is(&secrets.name)) else {
-        return (Vec::new(), false);
+        return Served::default();
     };
     let since = Head {
         generation: entry.since_generation,
@@ -114,13 +115,16 @@ fn served(inputs: &Inputs<'_>, fleet: &ObjectKey, id: &ResourceId, key: &ObjectK
     };
     let none = Acknowledgements::default();
     let acknowledgements = inputs.acknowledgements.get(fleet).unwrap_or(&none);
-    let is_everywhere = acknowledgements.accepted(id, entry.current.version(), since);
-    (secrets.accepted, is_everywhere)
+    let answers = acknowledgements.answers();
+    Served {
+        is_everywhere: answers.accepted(id, entry.current.version(), since),
+        hashes: secrets.accepted,
+    }
 }
 
 /// Names what has to be generated, and the Secrets as they should be.
 pub(super) fn write(inputs: &Inputs<'_>, outcomes: &mut Clients, former: &Former<'_>, resolution: &mut Resolution) {
-    let mut wanted = BTreeSet::new();
+    let mut wanted = HashSet::new();
     for (key, outcome) in outcomes {
         let Some(client) = inputs.world.clients.get(key) else {
             continue;
@@ -138,16 +142,14 @@ pub(super) fn write(inputs: &Inputs<'_>, outcomes: &mut Clients, former: &Former
                 replace_hashes(served, decision.accepted());
             }
         }
-        let issuer = outcome.more.issuer.as_deref();
-        let (Some(served), Some(issuer)) = (&outcome.served, issuer.and_then(|issuer| Issuer::parse(issuer).ok()))
-        else {
+        let (Some(served), Some(issuer)) = (&outcome.served, &outcome.more.issuer) else {
             continue;
         };
         let show = decided.and_then(|(_, decision)| decision.show.as_ref());
         if decided.is_some() && show.is_none() || secrets.is_some() && decided.is_none() {
             continue;
         }
-        let credentials = build::desired(inputs.world, key, client, &served.client_id, &issuer, show);
+        let credentials = build::desired(inputs.world, key, client, &served.client_id, issuer, show);
         resolution.credentials.extend(credentials.map(|(name, secret)| {
             (
                 name,
@@ -208,7 +210,7 @@ fn replace_hashes(client: &mut config::Client, accepted: Vec<SecretHash>) {
 }
 
 /// Ledgers of Clients of our fleets that are gone and not served any more. Where Clients cannot be read, none.
-fn spent(inputs: &Inputs<'_>, wanted: &BTreeSet<ObjectKey>, former: &Former<'_>) -> Vec<ObjectKey> {
+fn spent(inputs: &Inputs<'_>, wanted: &HashSet<ObjectKey>, former: &Former<'_>) -> Vec<ObjectKey> {
     let world = inputs.world;
     let is_unreadable = |kind: &String| kind.eq_ignore_ascii_case(Kind::Client.as_str()) || kind == "clients";
     let cluster = world.cluster.as_ref();
@@ -216,7 +218,7 @@ fn spent(inputs: &Inputs<'_>, wanted: &BTreeSet<ObjectKey>, former: &Former<'_>)
         return Vec::new();
     }
     let is_spent = |(key, secret): &(&ObjectKey, &std::sync::Arc<SecretObject>)| {
-        let Some((fleet, client)) = build::ledger_owner(secret).filter(|_| !wanted.contains(key)) else {
+        let Some((fleet, client)) = build::ledger_owner(secret) else {
             return false;
         };
         let is_ours = |server: &ObjectKey| server.namespace == key.namespace && build::is_instance(server, fleet);
@@ -234,6 +236,7 @@ fn spent(inputs: &Inputs<'_>, wanted: &BTreeSet<ObjectKey>, former: &Former<'_>)
     world
         .secrets
         .iter()
+        .filter(|(key, _)| !wanted.contains(*key))
         .filter(is_spent)
         .map(|(key, _)| key.clone())
         .collect()

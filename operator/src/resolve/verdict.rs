@@ -124,12 +124,13 @@ pub(super) fn verdicts(
     steps: &BTreeMap<ObjectKey, Step>,
 ) -> BTreeMap<ObjectId, Verdict> {
     let none = Acknowledgements::default();
+    let answers = |fleet: &ObjectKey| inputs.acknowledgements.get(fleet).unwrap_or(&none).answers();
+    let answers: BTreeMap<_, _> = steps.keys().map(|fleet| (fleet, answers(fleet))).collect();
     let delivery = |fleet: Option<&ObjectKey>| {
         let fleet = fleet?;
-        let acknowledgements = inputs.acknowledgements.get(fleet).unwrap_or(&none);
         Some(Delivery {
             step: steps.get(fleet)?,
-            acknowledgements,
+            answers: answers.get(fleet)?,
         })
     };
     let mut verdicts = BTreeMap::new();
@@ -192,7 +193,7 @@ pub(super) fn verdicts(
         rotation(&mut findings, decided);
         let details = Details::Client {
             client_id: Some(super::client::client_id(key, client)),
-            issuer: outcome.more.issuer.clone(),
+            issuer: outcome.more.issuer.as_ref().map(|issuer| issuer.as_str().to_owned()),
             secret: outcome
                 .more
                 .issuer
@@ -238,9 +239,9 @@ fn secret_status(key: &ObjectKey, client: &crds::Client, decided: Option<&Decisi
 }
 
 fn fleet(inputs: &Inputs<'_>, key: &ObjectKey, server: &crds::AuthServer, delivery: &Delivery<'_>) -> Verdict {
-    let Delivery { step, acknowledgements } = delivery;
+    let Delivery { step, answers } = delivery;
     let manifest = step.artefact.manifest();
-    let (head, ready) = (manifest.head, acknowledgements.ready.len());
+    let (head, ready) = (manifest.head, answers.ready());
     let configuration = FleetConfiguration {
         hash: manifest.content.to_string(),
         epoch: i64::try_from(head.epoch).unwrap_or(i64::MAX),
@@ -252,8 +253,8 @@ fn fleet(inputs: &Inputs<'_>, key: &ObjectKey, server: &crds::AuthServer, delive
             && conditions::holds(&status.conditions, ConditionType::Programmed)
     });
     // Replicas that the operator cannot see just now go on as they were.
-    let serving = match acknowledgements.serving(head) {
-        _ if was_live && acknowledgements.behind(head) == 0 => ready,
+    let serving = match answers.serving(head) {
+        _ if was_live && answers.behind(head) == 0 => ready,
         serving => serving,
     };
     let text = format!(

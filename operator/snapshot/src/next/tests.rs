@@ -3,7 +3,9 @@ use std::time::Duration;
 use oidc::config::Client;
 
 use super::*;
+use crate::acknowledgements::Acknowledgement;
 use crate::fixtures::{NOW, client, inputs, realm, step};
+use crate::hash::Hash;
 
 fn id(client: &Client) -> ResourceId {
     ResourceId::Client(client.realm, client.client_id.as_str().into())
@@ -87,7 +89,7 @@ fn a_former_version_is_kept_until_every_ready_replica_accepted_the_new_one() {
     partly
         .by_pod
         .insert("late".to_owned(), answers(&first, &[None]).by_pod["0"].clone());
-    assert_eq!(partly.serving(second.head()), 1);
+    assert_eq!(partly.answers().serving(second.head()), 1);
     let waiting = after(&second, one("Store"), partly).artefact;
     assert_eq!(waiting, second);
 

@@ -1,12 +1,12 @@
 //! Where a part of the configuration is on its way to the servers.
 
 use crds::conditions::{ConditionType, Finding, Reason};
-use snapshot::{Acknowledgements, Head, ResourceId, Shard, Step};
+use snapshot::{Answers, Head, ResourceId, Shard, Step};
 
 /// Where an object's part of the configuration is on its way to the servers.
 pub(super) struct Delivery<'a> {
     pub(super) step: &'a Step,
-    pub(super) acknowledgements: &'a Acknowledgements,
+    pub(super) answers: &'a Answers<'a>,
 }
 
 /// Where a resource is on its way, which lies in `shard`. One that was live everywhere stays so until a replica is known
@@ -15,7 +15,7 @@ pub(super) fn programmed(id: &ResourceId, shard: Option<&Shard>, delivery: &Deli
     let not = |reason, message: String| Finding::new(ConditionType::Programmed, false, reason, message);
     let Delivery {
         step: Step { artefact, excluded },
-        acknowledgements,
+        answers,
     } = delivery;
     let entry = shard.and_then(|shard| shard.entries.get(id));
     // A realm whose keys are refused is not live either.
@@ -49,18 +49,18 @@ pub(super) fn programmed(id: &ResourceId, shard: Option<&Shard>, delivery: &Deli
     let Some(entry) = entry else {
         return not(Reason::Progressing, "waits for the keys of its realm".to_owned());
     };
-    if let Some(refusal) = parts().find_map(|(id, shard)| refused_now(id, shard, acknowledgements)) {
+    if let Some(refusal) = parts().find_map(|(id, shard)| refused_now(id, shard, answers)) {
         return not(Reason::RejectedByServer, format!("servers refused it: {refusal}"));
     }
     let since = Head {
         generation: entry.since_generation,
         ..artefact.head()
     };
-    let (serving, ready) = (acknowledgements.serving(since), acknowledgements.ready.len());
+    let (serving, ready) = (answers.serving(since), answers.ready());
     if ready == 0 {
         return not(Reason::NoReadyReplicas, "no replica is ready yet".to_owned());
     }
-    if serving < ready && !(was_live && acknowledgements.behind(since) == 0) {
+    if serving < ready && !(was_live && answers.behind(since) == 0) {
         let text = format!(
             "{serving} of {ready} ready replicas serve generation {}",
             entry.since_generation
@@ -75,12 +75,7 @@ pub(super) fn programmed(id: &ResourceId, shard: Option<&Shard>, delivery: &Deli
 }
 
 /// A refusal that the next configuration will answer.
-fn refused_now(id: &ResourceId, shard: &Shard, acknowledgements: &Acknowledgements) -> Option<String> {
+fn refused_now(id: &ResourceId, shard: &Shard, answers: &Answers<'_>) -> Option<String> {
     let version = shard.entries.get(id)?.current.version();
-    acknowledgements
-        .by_pod
-        .values()
-        .filter_map(|answer| answer.rejected.get(id))
-        .find(|refusal| refusal.version == version)
-        .map(|refusal| refusal.message.clone())
+    answers.refusal(id, version).map(|refusal| refusal.message.clone())
 }

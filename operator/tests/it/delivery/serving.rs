@@ -159,7 +159,7 @@ async fn every_replica_serves_what_secrets_say_and_a_server_follows_both() {
             loop {
                 let answers = &replica.delivery.acknowledgements(&world)[&owner("a").key];
                 assert_eq!(answers.ready.len(), 1);
-                if answers.serving(second.head()) == 1 {
+                if answers.answers().serving(second.head()) == 1 {
                     return;
                 }
                 acks.changed().await.unwrap();
