@@ -28,7 +28,7 @@ const DEBOUNCE: (Duration, Duration) = (Duration::from_millis(100), Duration::fr
 const COALESCE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(100));
 
 /// The same while a ready server has not answered to the last commit: what is said then is said again soon.
-const AWAIT: (Duration, Duration) = (Duration::from_millis(100), Duration::from_millis(500));
+const AWAIT: (Duration, Duration) = (Duration::from_millis(250), Duration::from_millis(500));
 
 /// Before something that failed is tried again.
 const FAILED: Duration = Duration::from_secs(2);
@@ -404,7 +404,7 @@ mod tests {
         for millis in (0..=60).step_by(20) {
             debounce.answered(at(millis), true);
         }
-        assert_eq!(debounce.due(), Some(at(160)));
+        assert_eq!(debounce.due(), Some(at(310)));
         debounce.answered(at(80), false);
         assert_eq!(debounce.due(), Some(at(90)), "the last one");
         // One that does not answer keeps nobody waiting for long.
