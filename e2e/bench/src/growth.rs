@@ -8,7 +8,7 @@ mod start;
 mod tenants;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use rand::SeedableRng as _;
@@ -34,6 +34,10 @@ const CLIENTS: [usize; 4] = [1, 100, 1_000, 10_000];
 const CONNECTIONS: usize = 16;
 /// How long a server is left alone before its memory is read.
 const CALM: Duration = Duration::from_secs(2);
+/// What a server that rests computes meanwhile at most.
+const RESTING: Duration = Duration::from_millis(50);
+/// How long a server may try the keys of 10 000 realms.
+const UNREST: Duration = Duration::from_mins(3);
 
 /// Which of the two grows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,7 +135,7 @@ fn prepare(axis: Axis, cpus: &CpuPlan, report: &mut Report) -> Result<Vec<Site>>
         })?;
         let ready = server.started().as_secs_f64() * 1e3;
         note(report, &format!("ready_ms_by_{}", axis.name()), count, ready);
-        std::thread::sleep(CALM);
+        at_rest(&server)?;
         let memory = server.program().memory()?;
         note(
             report,
@@ -158,6 +162,19 @@ fn prepare(axis: Axis, cpus: &CpuPlan, report: &mut Report) -> Result<Vec<Site>>
         sites.push(measured);
     }
     Ok(sites)
+}
+
+/// Waits until a server has done what follows a start: it tries every key, which would be in each cost that is measured.
+fn at_rest(server: &Server) -> Result<()> {
+    let deadline = Instant::now() + UNREST;
+    loop {
+        let before = server.program().cpu_time()?;
+        std::thread::sleep(CALM);
+        if server.program().cpu_time()?.saturating_sub(before) <= RESTING {
+            return Ok(());
+        }
+        ensure!(Instant::now() < deadline, "the server does not come to rest");
+    }
 }
 
 /// Asks once for each client's token and for both documents of its realm, and checks them. The CPU time that one of these
