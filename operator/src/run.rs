@@ -196,7 +196,9 @@ async fn rounds(
         tokio::select! {
             () = stop.cancelled() => return,
             Ok(()) = world.changed() => {
-                debounce.changed(Instant::now());
+                if round.cache.take_changes() {
+                    debounce.changed(Instant::now());
+                }
                 continue;
             }
             Ok(()) = acks.changed() => {

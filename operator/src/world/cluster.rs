@@ -4,6 +4,7 @@
 //! A kind that cannot be read stays as it was last seen and is named in [`Cluster::unreadable`]. Writes are not here;
 //! they are `apply`'s.
 
+mod changes;
 mod entry;
 mod kinds;
 mod leaving;
@@ -20,6 +21,7 @@ use kube::api::DynamicObject;
 use tokio::sync::watch;
 
 use super::{ChildId, ChildKind, Cluster, ObjectId, ObjectKey, Pod, Unreadable, World};
+use changes::Changes;
 use entry::Entry;
 use references::Named;
 
@@ -61,6 +63,15 @@ struct State {
     foreign: BTreeSet<ChildId>,
     /// Custom resources that are gone, how, and since when.
     gone: BTreeMap<ObjectId, (End, Instant)>,
+    changes: Changes,
+}
+
+/// Where a version of an object is known from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Origin {
+    Watch,
+    /// The answer to a write of this process.
+    Written,
 }
 
 /// How a custom resource went.
@@ -102,9 +113,15 @@ impl Cache {
         }
     }
 
-    /// Changes with every change of what is known.
+    /// Changes with every change of what is known; whose it was, [`Cache::take_changes`] tells.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
+    }
+
+    /// Whether somebody else than this process has changed anything since this was last asked. To be asked when nothing
+    /// is being written: what was written is known by the answers only.
+    pub fn take_changes(&self) -> bool {
+        self.state().changes.take()
     }
 
     /// How often a watch had to list anew or was refused since the start.
@@ -141,13 +158,14 @@ impl Cache {
     /// Notes a Secret that was just written in place of a version that was known, ahead of the watch that will show it.
     /// No change: whoever wrote it has drawn the conclusions.
     pub fn note_secret(&self, object: DynamicObject) {
-        self.put(Watched::Child(ChildKind::Secret), object, |_, _| false);
+        let secret = Watched::Child(ChildKind::Secret);
+        self.put(secret, object, Origin::Written, |_, _| false);
     }
 
     /// Notes an object whose status was just written, ahead of the watch that will show it. A change only where somebody
     /// has edited the object meanwhile.
     pub fn note_status(&self, kind: crds::Kind, object: DynamicObject) {
-        self.put(Watched::Custom(kind), object, |present, new| {
+        self.put(Watched::Custom(kind), object, Origin::Written, |present, new| {
             present.is_none_or(|present| !present.differs_in_status_only(new))
         });
     }
@@ -161,23 +179,37 @@ impl Cache {
     }
 
     fn apply(&self, watched: Watched, object: DynamicObject) {
-        self.put(watched, object, |_, _| true);
+        self.put(watched, object, Origin::Watch, |_, _| true);
     }
 
     /// Takes an object unless what is known is as new: what was noted ahead of the watch is what the watch still has to
     /// say. `is_change`: whether something may follow from it, in place of what was known.
-    fn put(&self, watched: Watched, object: DynamicObject, is_change: impl FnOnce(Option<&Entry>, &Entry) -> bool) {
+    fn put(
+        &self,
+        watched: Watched,
+        object: DynamicObject,
+        origin: Origin,
+        is_change: impl FnOnce(Option<&Entry>, &Entry) -> bool,
+    ) {
         let Some((key, entry)) = self.entry(watched, object) else {
             return;
         };
         let is_change = {
             let mut state = self.state();
-            let entries = state.entries.entry(watched).or_default();
+            let State { entries, changes, .. } = &mut *state;
+            let entries = entries.entry(watched).or_default();
             let present = entries.get(&key);
+            let version = entry.version().map(|(_, version)| version);
             if present.is_some_and(|present| present.is_as_new_as(&entry)) {
+                if origin == Origin::Written {
+                    changes.written(watched, key, version);
+                }
                 return;
             }
             let is_change = is_change(present, &entry);
+            if is_change {
+                changes.shown(watched, key.clone(), version);
+            }
             entries.insert(key, entry);
             is_change
         };
@@ -244,7 +276,10 @@ impl Cache {
     }
 
     fn change(&self, change: impl FnOnce(&mut State)) {
-        change(&mut self.state());
+        let mut state = self.state();
+        change(&mut state);
+        state.changes.note();
+        drop(state);
         self.changes.send_modify(|count| *count += 1);
     }
 

@@ -158,7 +158,7 @@ impl Entry {
     }
 
     /// UID and `resourceVersion`, whose numbers grow.
-    fn version(&self) -> Option<(&str, u64)> {
+    pub(super) fn version(&self) -> Option<(&str, u64)> {
         let (uid, version) = match self {
             Self::AuthServer(_) | Self::Realm(_) | Self::Client(_) => {
                 let metadata = self.metadata()?;

@@ -162,6 +162,31 @@ fn what_was_just_written_is_no_change_unless_somebody_edited_meanwhile() {
 }
 
 #[test]
+fn what_a_watch_shows_before_the_answer_to_a_write_is_no_change_of_somebody_else() {
+    let cache = complete(&Namespaces::All);
+    let watched = Watched::Child(ChildKind::Secret);
+    let secret = |version: &str| {
+        object(json!({"metadata": {"namespace": "demo", "name": "s", "uid": "u", "resourceVersion": version}}))
+    };
+    cache.take_changes();
+    cache.apply(watched, secret("5"));
+    cache.note_secret(secret("5"));
+    assert!(!cache.take_changes(), "the watch was faster than the answer");
+    cache.apply(watched, secret("6"));
+    cache.apply(watched, secret("7"));
+    cache.note_secret(secret("7"));
+    assert!(cache.take_changes(), "somebody was there between two writes");
+    cache.apply(watched, secret("8"));
+    cache.note_secret(secret("9"));
+    assert!(cache.take_changes(), "somebody was there before the write");
+    cache.note_secret(secret("10"));
+    cache.apply(watched, secret("10"));
+    assert!(!cache.take_changes(), "the echo");
+    cache.apply(watched, secret("11"));
+    assert!(cache.take_changes() && !cache.take_changes(), "said once");
+}
+
+#[test]
 fn a_list_replaces_what_its_namespace_held_and_nothing_else() {
     let namespaces = Namespaces::Only(vec!["demo".to_owned(), "other".to_owned()]);
     let cache = complete(&namespaces);
