@@ -78,8 +78,8 @@ impl Answers<'_> {
 
     /// Whether there are ready replicas and all of them accepted `version` of `id`, committed at `since`.
     pub fn accepted(&self, id: &ResourceId, version: Hash, since: Head) -> bool {
-        let accepts = |answer: &Option<&Acknowledgement>| answer.is_some_and(|it| it.accepts(id, version, since));
-        !self.ready.is_empty() && self.ready.iter().all(accepts)
+        let accepts = |answer: Option<&Acknowledgement>| answer.is_some_and(|it| it.accepts(id, version, since));
+        !self.ready.is_empty() && self.ready.iter().copied().all(accepts)
     }
 
     /// Whether one of the ready replicas accepted `version` of `id`, committed at `since`.
