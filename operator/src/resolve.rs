@@ -31,7 +31,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use oidc::Timestamp;
 use oidc::config::{Issuer, Resource};
 use oidc::id::RealmId;
-use snapshot::{Acknowledgements, Artefact, Fleet, ResourceId, ServerVersion, Standing, Step};
+use snapshot::{Acknowledgements, Answers, Artefact, Fleet, ResourceId, ServerVersion, Standing, Step};
 
 pub use keys::MissingKey;
 pub use problem::Problem;
@@ -55,6 +55,14 @@ pub struct Inputs<'a> {
     pub acknowledgements: &'a BTreeMap<ObjectKey, Acknowledgements>,
     /// The time.
     pub now: Timestamp,
+}
+
+impl<'a> Inputs<'a> {
+    /// What servers answered, to be asked about every resource of a fleet.
+    fn answers(&self) -> BTreeMap<&'a ObjectKey, Answers<'a>> {
+        let fleets = self.acknowledgements.iter();
+        fleets.map(|(fleet, answers)| (fleet, answers.answers())).collect()
+    }
 }
 
 /// What follows.

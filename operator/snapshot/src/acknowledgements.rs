@@ -30,7 +30,7 @@ pub struct Acknowledgement {
 }
 
 /// The same, to be asked about thousands of resources.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Answers<'a> {
     /// Of each ready replica, where there is one.
     ready: Vec<Option<&'a Acknowledgement>>,

@@ -14,7 +14,7 @@ use crds::realm::SigningAlgorithm;
 use oidc::config::{Issuer, KeySet, KeyStage, Resource, SealingKey, SignatureAlgorithm, SigningKey};
 use oidc::id::RealmId;
 use oidc::{Secret, Timestamp};
-use snapshot::{Acknowledgements, Artefact, Head, ResourceId};
+use snapshot::{Answers, Artefact, Head, ResourceId};
 
 use super::{defaults, realm};
 use crate::build::MANAGED_BY;
@@ -44,7 +44,7 @@ pub(crate) struct Inputs<'a> {
     pub(crate) spec: &'a crds::realm::Signing,
     pub(crate) secret: Option<&'a SecretObject>,
     pub(crate) previous: Option<&'a Artefact>,
-    pub(crate) acknowledgements: &'a Acknowledgements,
+    pub(crate) answers: &'a Answers<'a>,
     pub(crate) now: Timestamp,
 }
 
@@ -198,8 +198,7 @@ fn published_everywhere(inputs: &Inputs<'_>) -> bool {
                 generation: entry.since_generation,
                 ..previous.head()
             };
-            let answers = inputs.acknowledgements.answers();
-            answers.accepted(&id, entry.current.version(), since)
+            inputs.answers.accepted(&id, entry.current.version(), since)
         })
     })
 }

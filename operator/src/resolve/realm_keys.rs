@@ -8,7 +8,7 @@ use std::convert::AsRef;
 use crds::conditions::{ConditionType, Reason};
 use oidc::config::Resource;
 use oidc::id::RealmId;
-use snapshot::{Acknowledgements, ResourceId};
+use snapshot::{Answers, ResourceId};
 
 use super::former::Former;
 use super::outcome::Origin;
@@ -17,7 +17,7 @@ use crate::world::{ObjectKey, SecretObject};
 
 /// Decides the keys of each realm that is going to be served.
 pub(super) fn decide(inputs: &Inputs<'_>, realms: &mut Realms, former_of: &Former<'_>, resolution: &mut Resolution) {
-    let none = Acknowledgements::default();
+    let (answers, none) = (inputs.answers(), Answers::default());
     for (key, outcome) in realms {
         let (Some(fleet), Some(served)) = (&outcome.fleet, &outcome.served) else {
             continue;
@@ -54,7 +54,7 @@ pub(super) fn decide(inputs: &Inputs<'_>, realms: &mut Realms, former_of: &Forme
             spec: &realm.spec.signing,
             secret: secret.map(AsRef::as_ref),
             previous,
-            acknowledgements: inputs.acknowledgements.get(fleet).unwrap_or(&none),
+            answers: answers.get(fleet).unwrap_or(&none),
             now: inputs.now,
         });
         if !decided.missing.is_empty() {

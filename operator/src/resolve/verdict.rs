@@ -14,7 +14,7 @@ use crds::status::ServedConfiguration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta, Time};
 use oidc::Timestamp;
 use oidc::config::{self, SignatureAlgorithm};
-use snapshot::{Acknowledgements, ResourceId, Step};
+use snapshot::{Answers, ResourceId, Step};
 
 use super::outcome::Origin;
 use super::rotation::Decision;
@@ -123,14 +123,12 @@ pub(super) fn verdicts(
     clients: &Clients,
     steps: &BTreeMap<ObjectKey, Step>,
 ) -> BTreeMap<ObjectId, Verdict> {
-    let none = Acknowledgements::default();
-    let answers = |fleet: &ObjectKey| inputs.acknowledgements.get(fleet).unwrap_or(&none).answers();
-    let answers: BTreeMap<_, _> = steps.keys().map(|fleet| (fleet, answers(fleet))).collect();
+    let (answers, none) = (inputs.answers(), Answers::default());
     let delivery = |fleet: Option<&ObjectKey>| {
         let fleet = fleet?;
         Some(Delivery {
             step: steps.get(fleet)?,
-            answers: answers.get(fleet)?,
+            answers: answers.get(fleet).unwrap_or(&none),
         })
     };
     let mut verdicts = BTreeMap::new();
